@@ -1,0 +1,1 @@
+"""Broadwing: Phoenix Channels for Python."""
