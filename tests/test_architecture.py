@@ -6,6 +6,7 @@ the bus ignorant of channels, and every transport and framework replaceable. To 
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -360,3 +361,9 @@ def test_no_file_holds(what: str) -> None:
             continue  # an image or a recorded frame
         found += [f"{path.relative_to(ROOT)}: {match.group()!r}" for match in re.finditer(FOREIGN[what], text)]
     assert found == []
+
+
+def test_the_lock_file_of_the_javascript_client_names_no_host() -> None:
+    # A `resolved` address would send every clone to one registry, past the one that its npm is set up for.
+    lock = json.loads((ROOT / "js" / "package-lock.json").read_text("utf-8"))
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []

@@ -21,8 +21,8 @@ present() {
         return 1
         ;;
     node)
-        # 18 is what Debian 12 has.
-        command -v node >/dev/null 2>&1 && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ]
+        # As js/package.json says.
+        command -v node >/dev/null 2>&1 && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
         ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -87,6 +87,6 @@ esac
     echo "  macOS:           brew install $(packages brew $missing)"
     echo "  Fedora:          sudo dnf install $(packages dnf $missing)"
     echo "On Ubuntu Chromium is a snap: sudo snap install chromium. CHROMIUM=/path names a browser elsewhere."
-    echo "Node has to be 18 or newer."
+    echo "Node has to be 20 or newer."
 } >&2
 exit 1
