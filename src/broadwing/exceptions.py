@@ -7,6 +7,9 @@ BroadwingError
 ├── RemoteProtocolError     the peer broke a rule of the wire; carries the close code it gets
 │   ├── InvalidMessage      a message that no serializer can read
 │   └── BadRequest          an HTTP request that is answered with an error status
+│       └── VersionError    no serializer fits the `vsn` a client asks for
+│           └── InvalidVersion  that `vsn` is no version at all
+├── EtfError                a value that no external term holds, or bytes that are no acceptable one
 ├── PubSubUnavailable       the bus between nodes cannot take a message now
 ├── JoinError               raised by `Channel.join` to refuse a client
 ├── ConnectError            raised by `Socket.connect` to refuse a connection
@@ -64,6 +67,21 @@ class BadRequest(RemoteProtocolError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class VersionError(BadRequest):
+    """No serializer of the mount fits the `vsn` that a client asks for; answered with 403, the text is for the log."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 403)
+
+
+class InvalidVersion(VersionError):
+    """The `vsn` that a client asks for is not `MAJOR.MINOR.PATCH`."""
+
+
+class EtfError(BroadwingError):
+    """A value has no external term form, or bytes are no external term that is accepted."""
 
 
 class PubSubUnavailable(BroadwingError):
