@@ -33,6 +33,10 @@ def test_the_wheel_has_the_javascript_client(names: frozenset[str]) -> None:
     assert client <= names
 
 
+def test_a_clone_has_the_javascript_client_in_the_same_place() -> None:
+    assert (ROOT / "src" / "broadwing" / "static").resolve() == ROOT / "js" / "src"
+
+
 def test_the_wheel_has_the_command_and_the_licence(names: frozenset[str]) -> None:
     assert any(name.endswith(".dist-info/entry_points.txt") for name in names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
