@@ -34,8 +34,9 @@ ROOMS_TABLE = """
     core         | core.*                | ground
     pubsub       | pubsub.*              | ground
     presence     | presence.*            | core pubsub telemetry ground
-    token        | token encryptor       | core ground
-    session      | session               | core ground
+    encryptor    | encryptor             | core ground
+    token        | token                 | encryptor core ground
+    session      | session               | encryptor core ground
     telemetry    | telemetry             | core ground
     contract     | transports.base       | core ground
     longpoll     | transports.longpoll*  | transports contract pubsub core token telemetry ground
