@@ -19,15 +19,29 @@ def _unknown(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is not None:  # a pydantic model, without importing pydantic
         return dump(mode="json")
-    raise LocalProtocolError(
-        f"a payload held a {type(value).__name__}, which has no JSON form; accepted are dict, list, str, int, float, bool, "
-        "None, dataclasses, msgspec.Struct, pydantic models, datetime, UUID, Decimal and Enum"
-    )
+    raise LocalProtocolError(f"a payload held a {type(value).__name__}, which has no JSON form; {_ACCEPTED}")
+
+
+_ACCEPTED: Final = (
+    "accepted are dict, list, str, int, float, bool, None, dataclasses, msgspec.Struct, pydantic models, datetime, UUID, "
+    "Decimal and Enum"
+)
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_unknown)
 encode: Final = _encoder.encode
 decode: Final = msgspec.json.Decoder().decode
+
+BYTES: Final = (bytes, bytearray, memoryview)
+"""What an application may give as a binary payload."""
+
+ENCODE_ERRORS: Final = (ValueError, TypeError, RecursionError)
+"""What `encode` raises besides `LocalProtocolError`: lone surrogates, integers of 4,301 digits, a list that holds itself."""
+
+
+def unencodable(error: Exception) -> LocalProtocolError:
+    """Turn one of `ENCODE_ERRORS` into the error to raise."""
+    return LocalProtocolError(f"a payload has no JSON form: {error}; {_ACCEPTED}")
 
 
 class Body(msgspec.Struct, frozen=True, gc=False):
@@ -61,6 +75,9 @@ def body(payload: Any) -> Body:
     Raises:
         LocalProtocolError: A value in it has no JSON form.
     """
-    if isinstance(payload, bytes | bytearray | memoryview):
+    if isinstance(payload, BYTES):
         return Body(bytes(payload), True)
-    return Body(encode(payload))
+    try:
+        return Body(encode(payload))
+    except ENCODE_ERRORS as error:
+        raise unencodable(error) from error

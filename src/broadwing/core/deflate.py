@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _TAIL = b"\x00\x00\xff\xff"
+# What may follow a block marked final: the tail alone, or behind the empty block that a sender puts there (section 7.2.3.4).
+_AFTER_FINAL = (b"", _TAIL, b"\x00" + _TAIL)
+# By text and not by `int()`: no leading zeroes (section 7.1.2), and no number of 5,000 digits to be parsed.
+_WINDOW_BITS = {str(bits): bits for bits in range(8, 16)}
 # Below this the deflated frame is as long as the plain one (RFC 7692 section 6 lets a sender choose per message).
 MIN_COMPRESSED = 64
 
@@ -31,16 +35,19 @@ def negotiate(offers: Sequence[str]) -> tuple[str, int] | None:
             bits = _server_bits(parameters)
             if bits is not None:
                 answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
-                return (answer if bits == 15 else f"{answer}; server_max_window_bits={bits}"), bits
+                # 0: not asked for, and then not to be answered.
+                return (f"{answer}; server_max_window_bits={bits}", bits) if bits else (answer, 15)
     return None
 
 
 def _server_bits(parameters: list[str]) -> int | None:
+    """Read an offer: the window it asks of the server, 0 when it asks for none, `None` when it cannot be met."""
     seen: set[str] = set()
-    bits = 15
+    asked = 0
     for parameter in parameters:
         name, given, value = (part.strip() for part in parameter.partition("="))
-        value = value.strip('"')
+        if len(value) > 2 and value[0] == value[-1] == '"':
+            value = value[1:-1]
         if name in seen:
             return None  # section 7.1: a parameter stands once
         seen.add(name)
@@ -48,16 +55,16 @@ def _server_bits(parameters: list[str]) -> int | None:
             if given:
                 return None
         elif name == "server_max_window_bits":
-            # 8 is legal, but zlib makes a 9-bit window of it, which the client could not follow.
-            if not value.isascii() or not value.isdigit() or value.startswith("0") or not 9 <= int(value) <= 15:
+            asked = _WINDOW_BITS.get(value, 0)
+            # 8 is legal, but zlib refuses it, or makes a 9-bit window of it that the client could not follow.
+            if asked < 9:
                 return None
-            bits = int(value)
         elif name == "client_max_window_bits":
-            if given and (not value.isascii() or not value.isdigit() or value[0] == "0" or not 8 <= int(value) <= 15):
+            if given and value not in _WINDOW_BITS:
                 return None
         else:
             return None
-    return bits
+    return asked
 
 
 def deflate(data: bytes, bits: int = 15) -> bytes:
@@ -85,8 +92,8 @@ def inflate(data: bytes, limit: int) -> bytes | bool | None:
         return None
     if len(out) > limit:
         return False
-    if decompressor.unused_data not in (b"", _TAIL):
-        return None  # a final block followed by bytes that belong to nothing
+    if decompressor.unused_data not in _AFTER_FINAL:
+        return None  # bytes that belong to nothing; a second stream is not looked for, each of 2 bytes would cost a new state
     return out
 
 

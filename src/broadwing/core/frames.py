@@ -23,7 +23,6 @@ FAIL: Final = -1
 FrameEvent = tuple[int, bytes | int]
 """`(TEXT | BINARY | PING | PONG, payload)`, `(CLOSE, code)` with code 1005 when the peer gave none, or `(FAIL, code)`."""
 
-_NONE: Final[list[FrameEvent]] = []
 # 64 KiB at a time keeps the integers of the XOR small; one block of 10 MB would need 40 MB for a moment.
 _UNMASK_BLOCK = 65_536
 
@@ -77,7 +76,7 @@ class FrameReader:
         self._need = 0
         self._fragments: _Fragments | None = None
 
-    def feed(self, data: bytes) -> list[FrameEvent]:
+    def feed(self, data: bytes | bytearray) -> list[FrameEvent]:
         """Take received bytes and return what they complete, in order.
 
         Args:
@@ -88,14 +87,14 @@ class FrameReader:
 
         Source: RFC 6455 section 5.
         """
+        events: list[FrameEvent] = []
         buffer = self._buffer
         if buffer is not None:
             buffer += data
             if len(buffer) < self._need:
-                return _NONE
-            data = bytes(buffer)
+                return events
+            data = buffer  # read where it lies: a copy would hold a frame of 10 MB once more
             self._buffer = None
-        events: list[FrameEvent] = []
         limits = self._limits
         pos, end = 0, len(data)
         while end - pos >= 2:
@@ -124,7 +123,10 @@ class FrameReader:
                 self._need = stop - pos
                 self._buffer = bytearray(memoryview(data)[pos:])
                 return events
-            payload = _unmask(data[start:stop], data[start - 4 : start]) if length else b""
+            if length <= _UNMASK_BLOCK:
+                payload = _unmask(data[start:stop], data[start - 4 : start]) if length else b""
+            else:
+                payload = _unmask_in_blocks(data, start, stop)
             pos = stop
             if first == 0x81:
                 if not payload.isascii() and not _is_utf8(payload):
@@ -163,9 +165,11 @@ class FrameReader:
             return CloseCode.PROTOCOL_ERROR
         if length > self._limits.max_frame_size:
             return CloseCode.TOO_BIG
-        if fragments is not None and len(fragments.data) + length > self._limits.max_message_size:
-            return CloseCode.TOO_BIG
-        return 0
+        if fragments is not None:
+            length += len(fragments.data)
+        elif first >= 0x80:
+            return 0  # whole: only `max_frame_size` counts, and `inflate` keeps to `max_message_size` itself
+        return CloseCode.TOO_BIG if length > self._limits.max_message_size else 0
 
     def _complete(self, first: int, payload: bytes, limits: FrameLimits) -> FrameEvent | None:
         """Take one whole frame that is not a plain text message."""
@@ -246,10 +250,13 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _unmask(data: bytes, key: bytes) -> bytes:
+def _unmask_in_blocks(data: bytes | bytearray, start: int, stop: int) -> bytes:
+    key = data[start - 4 : start]
+    return b"".join(_unmask(data[at : min(at + _UNMASK_BLOCK, stop)], key) for at in range(start, stop, _UNMASK_BLOCK))
+
+
+def _unmask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
     # XOR of two big integers: 0.25 µs for a chat message, where a loop over bytes takes 10.
     length = len(data)
-    if length <= _UNMASK_BLOCK:
-        mask = (key * ((length + 3) >> 2))[:length]
-        return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(length, "little")
-    return b"".join(_unmask(data[i : i + _UNMASK_BLOCK], key) for i in range(0, length, _UNMASK_BLOCK))
+    mask = (key * ((length + 3) >> 2))[:length]
+    return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(length, "little")

@@ -4,19 +4,19 @@ from typing import Any
 
 import msgspec
 
-from broadwing.core.codec import Body, encode
+from broadwing.core.codec import BYTES, ENCODE_ERRORS, Body, encode, unencodable
 from broadwing.core.frames import TEXT
-from broadwing.core.messages import Message
+from broadwing.core.messages import Field, Message
 from broadwing.core.serializer import Encoded
 from broadwing.exceptions import InvalidMessage, LocalProtocolError
 
 
 class _Object(msgspec.Struct, gc=False):
-    topic: str
-    event: str
+    topic: Field
+    event: Field
     payload: msgspec.Raw
-    ref: Any
-    join_ref: Any = None
+    ref: Field
+    join_ref: Field = None
 
 
 _decode = msgspec.json.Decoder(_Object).decode
@@ -33,8 +33,10 @@ class JsonV1:
     def decode(self, opcode: int, data: bytes) -> Message:
         """Read an object; the opcode does not matter, as in Phoenix."""
         try:
+            if opcode != TEXT:
+                data.decode()  # transports check text frames only, and msgspec skips over a raw payload
             raw = _decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidMessage(_explain(data, error)) from error
         return Message(raw.join_ref, raw.ref, raw.topic, raw.event, raw.payload)
 
@@ -44,9 +46,12 @@ class JsonV1:
 
     def reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> Encoded:
         """Write a `phx_reply`."""
-        if isinstance(response, bytes):
+        if isinstance(response, BYTES):
             raise LocalProtocolError(_NO_BINARY.format(what="reply", topic=topic, event="phx_reply"))
-        return self.message(join_ref, ref, topic, "phx_reply", {"response": response, "status": status})
+        try:
+            return self.message(join_ref, ref, topic, "phx_reply", {"response": response, "status": status})
+        except ENCODE_ERRORS as error:
+            raise unencodable(error) from error
 
     def push(self, join_ref: Any, topic: str, event: str, body: Body) -> Encoded:
         """Write a push; the payload may be any JSON value."""
@@ -66,10 +71,10 @@ _NO_BINARY = (
 
 
 def _explain(data: bytes, error: Exception) -> str:
-    if data[:1] == b"[":
-        return f"V1 JSON Serializer expected a map, got {data[:80]!r}"
     text = str(error)
     if text.startswith("Object missing required field"):
         field = text.split("`")[1]
         return f'missing key "{field}"'
+    if text.startswith("Expected `object`"):
+        return f"V1 JSON Serializer expected a map, got {data[:80]!r}"
     return f"V1 JSON Serializer cannot read {data[:80]!r}: {text}"

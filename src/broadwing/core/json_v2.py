@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from broadwing.core.codec import Body, encode
+from broadwing.core.codec import BYTES, ENCODE_ERRORS, Body, encode, unencodable
 from broadwing.core.frames import BINARY, TEXT
 from broadwing.core.messages import Message
 from broadwing.core.serializer import Encoded
@@ -31,7 +31,7 @@ class JsonV2:
         if opcode == TEXT:
             try:
                 return _decode(data)
-            except (msgspec.DecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise InvalidMessage(
                     f"V2 JSON Serializer expected [join_ref, ref, topic, event, payload], got {data[:80]!r}: {error}"
                 ) from error
@@ -42,11 +42,14 @@ class JsonV2:
         return TEXT, encode((join_ref, ref, topic, event, payload))
 
     def reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> Encoded:
-        """Write a `phx_reply`, as a binary frame when `response` is `bytes`."""
-        if isinstance(response, bytes):
+        """Write a `phx_reply`, as a binary frame when `response` is bytes."""
+        if isinstance(response, BYTES):
             fields = {"join_ref": _ref(join_ref), "ref": _ref(ref), "topic": topic, "status": status}
             return BINARY, _binary(REPLY, fields, response)
-        return TEXT, encode((join_ref, ref, topic, "phx_reply", {"response": response, "status": status}))
+        try:
+            return TEXT, encode((join_ref, ref, topic, "phx_reply", {"response": response, "status": status}))
+        except ENCODE_ERRORS as error:
+            raise unencodable(error) from error
 
     def push(self, join_ref: Any, topic: str, event: str, body: Body) -> Encoded:
         """Write a push of a map, or a binary push."""
@@ -75,7 +78,7 @@ def _ref(ref: Any) -> str:
     return ref if isinstance(ref, str) else encode(ref).decode()
 
 
-def _binary(kind: int, fields: dict[str, str], data: bytes) -> bytes:
+def _binary(kind: int, fields: dict[str, str], data: bytes | bytearray | memoryview) -> bytes:
     encoded = [value.encode() for value in fields.values()]
     for name, value in zip(fields, encoded, strict=True):
         if len(value) > 255:

@@ -1,28 +1,39 @@
 """Messages between client and server, once they have left the wire and before they enter it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from broadwing.core.codec import Body, decode
+
+if TYPE_CHECKING:
+    Field: TypeAlias = Any
+    RawPayload: TypeAlias = msgspec.Raw | bytes
+else:
+    # What msgspec builds the decoders of both wire versions from. Any JSON value may stand in an envelope, but not one that
+    # is nested deeper than this: it would be echoed, compared and logged, and each of that could exhaust the stack.
+    Scalar = str | int | float | bool | None
+    Field = Scalar | list[Scalar] | dict[str, Scalar]
+    # Told of `bytes` as well, msgspec would decode those, out of Base64, and refuse everything else.
+    RawPayload = msgspec.Raw
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a client sent, in the order of wire version 2.0.0.
 
     Attributes:
-        join_ref: Ref of the join this message belongs to; any JSON value, usually a string or null.
-        ref: The client's number for this message, echoed in the reply; any JSON value.
+        join_ref: Ref of the join this message belongs to; usually a string or null, at most a list or object of such.
+        ref: The client's number for this message, echoed in the reply; the same values.
         topic: Where it goes; a string unless the client is confused.
         event: What happened; a string unless the client is confused.
         payload: Still encoded JSON, or `bytes` when it came in a binary frame.
     """
 
-    join_ref: Any
-    ref: Any
-    topic: Any
-    event: Any
-    payload: msgspec.Raw | bytes
+    join_ref: Field
+    ref: Field
+    topic: Field
+    event: Field
+    payload: RawPayload
 
 
 class Broadcast(msgspec.Struct, frozen=True, gc=False):

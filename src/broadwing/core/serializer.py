@@ -27,7 +27,11 @@ class Serializer(Protocol):
         ...
 
     def reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> Encoded:
-        """Write the reply to `ref`; `response` is any JSON value or `bytes`."""
+        """Write the reply to `ref`; `response` is any JSON value, or `bytes`, `bytearray` or `memoryview`.
+
+        Raises:
+            LocalProtocolError: This version cannot carry such a response, or it has no JSON form.
+        """
         ...
 
     def push(self, join_ref: Any, topic: str, event: str, body: Body) -> Encoded:

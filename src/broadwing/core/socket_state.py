@@ -23,13 +23,13 @@ class Route(IntEnum):
     LEAVE_NOTHING = 4
     """A leave of a topic that is not joined: answered ok, so that clients can be sure of it."""
     HEARTBEAT = 5
-    """`heartbeat` on topic `phoenix`."""
+    """`heartbeat` on topic `phoenix`, whatever is joined there."""
     UNMATCHED = 6
     """An event on a topic that is not joined."""
     STALE = 7
     """A message of an earlier join of the same topic: dropped without an answer."""
     TOO_MANY = 8
-    """A join beyond the cap."""
+    """A join beyond the cap; a topic that no channel answers to is answered as such first."""
 
 
 class SocketState(Generic[E]):
@@ -63,9 +63,9 @@ class SocketState(Generic[E]):
             if entry is not None:
                 return Route.REJOIN
             return Route.TOO_MANY if len(self.joined) >= max_channels else Route.JOIN
+        if event == "heartbeat" and topic == "phoenix":  # before the lookup: a channel may be joined under this name
+            return Route.HEARTBEAT
         if entry is None:
-            if topic == "phoenix" and event == "heartbeat":
-                return Route.HEARTBEAT
             return Route.LEAVE_NOTHING if event == "phx_leave" else Route.UNMATCHED
         if join_ref is not None and not same_ref(join_ref, entry[0]):
             return Route.STALE
