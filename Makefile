@@ -29,9 +29,9 @@ chat: .venv/.stamp-run ## serve the chat example on http://127.0.0.1:4000 (PORT=
 	@.venv/bin/broadwing serve examples.chat.app:endpoint --port $(PORT)
 
 test: system-parts .venv/.stamp-dev js/node_modules/.stamp ## run every test, Python and JavaScript, and hold the coverage
-	$(MAKE) test-python
-	$(MAKE) test-debug
-	$(MAKE) test-js
+	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory test-debug
+	@$(MAKE) --no-print-directory test-js
 
 # Servers that tests start as processes of their own are measured too: see [tool.coverage.run] in pyproject.toml.
 test-python: .venv/.stamp-dev js/node_modules/.stamp ## the Python tests under coverage, with its gate
