@@ -1,1 +1,63 @@
-"""Broadwing: Phoenix Channels for Python."""
+"""Broadwing: Phoenix Channels for Python.
+
+Clients connect over WebSocket or long polling, join topics, push and receive events; the server authorises, routes
+and broadcasts. Every Phoenix client works against it unchanged.
+"""
+
+from broadwing.channel import Channel
+from broadwing.core.close import CloseCode
+from broadwing.core.messages import Broadcast
+from broadwing.endpoint import Endpoint
+from broadwing.exceptions import (
+    BroadwingError,
+    ConfigurationError,
+    ConnectError,
+    JoinError,
+    LocalProtocolError,
+    MissingSecret,
+    PubSubUnavailable,
+    RemoteProtocolError,
+    TokenError,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+)
+from broadwing.handlers import intercept, on
+from broadwing.returns import Error, Ok, Reply, Stop
+from broadwing.socket import Socket
+from broadwing.telemetry import ParameterFilter
+from broadwing.token import Token
+from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Broadcast",
+    "BroadwingError",
+    "Channel",
+    "CloseCode",
+    "ConfigurationError",
+    "ConnectError",
+    "DrainOptions",
+    "Endpoint",
+    "Error",
+    "JoinError",
+    "LocalProtocolError",
+    "LongPollOptions",
+    "MissingSecret",
+    "Ok",
+    "ParameterFilter",
+    "PubSubUnavailable",
+    "RemoteProtocolError",
+    "Reply",
+    "Socket",
+    "Stop",
+    "Token",
+    "TokenError",
+    "TokenExpired",
+    "TokenInvalid",
+    "TokenMissing",
+    "WebSocketOptions",
+    "intercept",
+    "on",
+]

@@ -1,0 +1,1 @@
+"""Measurements of Broadwing against the least a server could do."""

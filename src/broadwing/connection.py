@@ -1,0 +1,204 @@
+"""One client with channels: reads its messages, drives the automaton, carries out what it says."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from broadwing.channel_runner import UNMATCHED, ChannelRunner
+from broadwing.core.close import CloseCode
+from broadwing.core.messages import Broadcast, Message
+from broadwing.core.serializer import Encoded, Serializer
+from broadwing.core.socket_state import Route, SocketState
+from broadwing.exceptions import InvalidMessage
+from broadwing.transports.base import Transport
+
+if TYPE_CHECKING:
+    from broadwing.endpoint import Endpoint
+    from broadwing.mounts import SocketMount
+    from broadwing.pubsub.pubsub import Subscription
+    from broadwing.socket import Socket
+
+logger = logging.getLogger("broadwing.connection")
+
+# A client's own messages that may wait for their handlers, counted and in bytes, before nothing more is read from it.
+MAX_QUEUED, MAX_QUEUED_BYTES = 1_000, 16_000_000
+# What is kept of a join for as long as the channel lives must not be the peer's to choose freely.
+MAX_TOPIC_BYTES, MAX_REF_BYTES = 1_024, 255
+
+
+class Connection:
+    """The handler behind a transport that carries channels.
+
+    Attributes:
+        transport: The client's line; `None` before it is up.
+        socket: The application's object for this connection.
+    """
+
+    __slots__ = (
+        "_id_subscription",
+        "_queued",
+        "_queued_bytes",
+        "_state",
+        "is_closed",
+        "mount",
+        "paused",
+        "serializer",
+        "socket",
+        "transport",
+    )
+
+    def __init__(self, mount: "SocketMount", socket: "Socket", serializer: Serializer) -> None:
+        self.mount = mount
+        self.socket = socket
+        self.serializer = serializer
+        self.transport: Transport | None = None
+        self.is_closed = False
+        self.paused = False
+        self._state: SocketState[ChannelRunner] = SocketState()
+        self._queued = 0
+        self._queued_bytes = 0
+        self._id_subscription: Subscription | None = None
+
+    @property
+    def endpoint(self) -> "Endpoint":
+        """The endpoint that serves this connection."""
+        return self.mount.endpoint
+
+    @property
+    def runners(self) -> list[ChannelRunner]:
+        """The channels of this connection, joined or about to be."""
+        return [runner for _, runner in self._state.joined.values()]
+
+    # The handler contract.
+
+    def opened(self, transport: Transport) -> None:
+        """Remember the line, and listen for `disconnect` under the socket's id."""
+        self.transport = transport
+        name = self.mount.socket_id(self.socket)
+        if name is not None:
+            self._id_subscription = self.endpoint.pubsub.subscribe(name, self._on_id_broadcast)
+
+    def received(self, opcode: int, data: bytes) -> None:
+        """Take a whole message of the client."""
+        try:
+            message = self.serializer.decode(opcode, data)
+            topic = message.topic
+            route = self._state.route(message.join_ref, topic, message.event, self.mount.max_channels)
+            if route is Route.FORWARD:
+                size = len(data)
+                self._state.joined[topic][1].receive(message, size)
+                self._queued += 1
+                self._queued_bytes += size
+                if self._queued > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
+                    self._pause()
+            else:
+                self._control(route, message)
+        except InvalidMessage as error:
+            logger.warning("%s: closing a connection with 1011: %s", self.mount.name, error)
+            assert self.transport is not None  # a handler receives only between opened and closed
+            self.transport.close(error.code)
+
+    def control(self, opcode: int, payload: bytes) -> None:
+        """Pings and pongs mean nothing to channels."""
+
+    def closed(self, reason: Any) -> None:
+        """End all channels; their `terminate` gets `reason`."""
+        self.is_closed = True
+        if self._id_subscription is not None:
+            self._id_subscription.cancel()
+            self._id_subscription = None
+        for runner in self.runners:
+            runner.transport_closed(reason)
+            self.endpoint.linger(runner)
+
+    # For the channels.
+
+    def send(self, topic: str, encoded: Encoded) -> None:
+        """Write one message, behind what the topic's fan-out still owes this client."""
+        transport = self.transport
+        if transport is None or self.is_closed:
+            return
+        fastlane = self.endpoint.fastlane
+        if fastlane.pending and topic in fastlane.pending:
+            fastlane.after(topic, transport, *encoded)
+        else:
+            transport.send(*encoded)
+
+    def release(self, size: int) -> None:
+        """A message of the client has been handled; read on when enough have."""
+        self._queued -= 1
+        self._queued_bytes -= size
+        if self.paused and self._queued <= MAX_QUEUED // 2 and self._queued_bytes <= MAX_QUEUED_BYTES // 2:
+            self.paused = False
+            if self.transport is not None and not self.is_closed:
+                self.transport.resume_reading()
+
+    def forget(self, runner: ChannelRunner) -> None:
+        """A channel has ended; its topic is free again, unless a newer join has taken it already."""
+        entry = self._state.joined.get(runner.topic)
+        if entry is not None and entry[1] is runner:
+            del self._state.joined[runner.topic]
+
+    def transport_ref(self, runner: ChannelRunner) -> Any:
+        """The `join_ref` that the join carried; what `phx_close` and `phx_error` are sent with."""
+        entry = self._state.joined.get(runner.topic)
+        return entry[0] if entry is not None and entry[1] is runner else runner.join_ref
+
+    # What a message leads to.
+
+    def _control(self, route: Route, message: Message) -> None:
+        topic, ref = message.topic, message.ref
+        if route is Route.HEARTBEAT:
+            self._reply(None, ref, topic, "ok", {})
+        elif route is Route.JOIN or route is Route.REJOIN:
+            self._join(message)
+        elif route is Route.LEAVE:
+            self._state.joined[topic][1].leave(ref)
+        elif route is Route.LEAVE_NOTHING:
+            self._reply(message.join_ref, ref, topic, "ok", {})
+        elif route is Route.UNMATCHED:
+            self._reply(None, ref, topic, "error", UNMATCHED)
+        elif route is Route.TOO_MANY:
+            logger.error(
+                "%s: a client tried to join %.200r beyond its %d channels",
+                self.mount.name,
+                topic,
+                self.mount.max_channels,
+            )
+            self._reply(message.join_ref, ref, topic, "error", {"reason": "too many channels joined"})
+
+    def _join(self, message: Message) -> None:
+        topic = message.topic
+        channel_route = self.mount.routes.match(topic) if type(topic) is str else None
+        if channel_route is None:
+            logger.warning("Ignoring unmatched topic %.200r in %s", topic, self.mount.name)
+            self._reply(None, message.ref, topic, "error", UNMATCHED)
+            return
+        if len(topic.encode()) > MAX_TOPIC_BYTES or _is_long(message.join_ref) or _is_long(message.ref):
+            self._reply(message.join_ref, message.ref, topic, "error", {"reason": "topic or ref too long"})
+            return
+        runner = ChannelRunner(self, channel_route, message)
+        previous_ref, predecessor = self._state.joined.get(topic, (None, None))
+        runner.start(message, predecessor, previous_ref)
+        self._state.joined[topic] = (message.join_ref, runner)
+
+    def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> None:
+        assert self.transport is not None  # a handler receives only between opened and closed
+        self.transport.send(
+            *self.serializer.message(join_ref, ref, topic, "phx_reply", {"response": response, "status": status})
+        )
+
+    def _pause(self) -> None:
+        if not self.paused and self.transport is not None:
+            self.paused = True
+            self.endpoint.statistics.readers_paused += 1
+            self.transport.pause_reading()
+
+    def _on_id_broadcast(self, message: Broadcast) -> None:
+        if message.event == "disconnect" and self.transport is not None:
+            self.transport.close(CloseCode.GOING_AWAY)
+
+
+def _is_long(ref: Any) -> bool:
+    if ref is None or type(ref) is int or type(ref) is float or type(ref) is bool:
+        return False
+    return len(str(ref)) > MAX_REF_BYTES

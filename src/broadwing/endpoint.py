@@ -1,0 +1,298 @@
+"""The endpoint: mounts sockets, is the ASGI application, owns what all connections share."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from broadwing.channel_runner import ChannelRunner
+from broadwing.core.codec import Body, body
+from broadwing.core.messages import Broadcast
+from broadwing.core.origin import OriginCheck
+from broadwing.core.params import compile_path
+from broadwing.core.serializer import Serializer
+from broadwing.drain import drain
+from broadwing.exceptions import ConfigurationError, MissingSecret
+from broadwing.fastlane import Fastlane, Lane
+from broadwing.mounts import SocketMount
+from broadwing.pubsub.pubsub import PubSub, Subscription
+from broadwing.socket import Socket
+from broadwing.statistics import Statistics
+from broadwing.telemetry import ParameterFilter
+from broadwing.transports.asgi import AsgiLine, Receive, Scope, Send, refuse_plain_http
+from broadwing.transports.base import Format
+from broadwing.transports.lifespan import not_found, own_path, serve_lifespan
+from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
+from broadwing.transports.websocket import WebSocketEntrance
+
+logger = logging.getLogger("broadwing.endpoint")
+
+
+class Endpoint:
+    """Where clients connect: an ASGI application that serves sockets and passes everything else on.
+
+    Args:
+        app: The application that gets all requests that are not for a mounted socket; without one they get 404.
+        secret_key_base: At least 20 characters, the same on all nodes; needed for tokens and long polling.
+        pubsub: How nodes reach each other: `local://`.
+        host: The host that web pages of this site are served from, for `check_origin=True`.
+        check_origin: Which web pages may connect; see `broadwing.core.origin`. Mounts may say otherwise.
+        filter_parameters: What is kept out of logs: substrings of keys, or a `ParameterFilter`.
+        client_path: Where the JavaScript client is served; `None` serves none.
+
+    Attributes:
+        pubsub: Topics and who listens to them.
+        statistics: Counters of what should be rare.
+    """
+
+    def __init__(
+        self,
+        app: Any = None,
+        *,
+        secret_key_base: str | None = None,
+        pubsub: str = "local://",
+        host: str | None = "localhost",
+        check_origin: OriginCheck = True,
+        filter_parameters: Sequence[str] | ParameterFilter = ("password", "token"),
+        client_path: str | None = "/broadwing",
+    ) -> None:
+        self.app = app
+        self._secret_key_base = secret_key_base
+        self.host = host
+        self.check_origin = check_origin
+        self.filter_parameters = (
+            filter_parameters if isinstance(filter_parameters, ParameterFilter) else ParameterFilter(filter_parameters)
+        )
+        self.statistics = Statistics()
+        self.fastlane = Fastlane()
+        self.pubsub = PubSub(pubsub, codec=BroadcastCodec(), dispatcher=self.fastlane.dispatch)
+        self.is_draining = False
+        self._websockets: list[tuple[WebSocketEntrance, DrainOptions | None]] = []
+        self._lanes: dict[tuple[Serializer, Format, frozenset[str]], Lane] = {}
+        self._lingering: set[ChannelRunner] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._drained: asyncio.Task[None] | None = None
+
+    @property
+    def secret_key_base(self) -> str:
+        """The secret that tokens and sessions are made with.
+
+        Raises:
+            MissingSecret: None was configured.
+        """
+        if self._secret_key_base is None:
+            raise MissingSecret(
+                "no :secret_key_base configuration found in Endpoint; pass Endpoint(secret_key_base=...) a secret of at least "
+                "20 characters, the same on all nodes, e.g. from an environment variable"
+            )
+        return self._secret_key_base
+
+    # Mounting.
+
+    def socket(
+        self,
+        path: str,
+        socket: type[Socket],
+        *,
+        websocket: bool | WebSocketOptions | Mapping[str, Any] = True,
+        longpoll: bool | LongPollOptions | Mapping[str, Any] = False,
+        drainer: bool | DrainOptions | Mapping[str, Any] = True,
+        auth_token: bool = False,
+        **log: int | None,
+    ) -> None:
+        """Mount a socket.
+
+        Args:
+            path: Where; clients connect to `path + "/websocket"` or `path + "/longpoll"`. May hold `:name` segments, which
+                become connect parameters.
+            socket: A `Socket` class. The same class may be mounted several times.
+            websocket: `True`, `False`, a mapping or `WebSocketOptions`.
+            longpoll: `True`, `False`, a mapping or `LongPollOptions`.
+            drainer: `False` closes all connections at once on shutdown; else how they are drained.
+            auth_token: Take the client's `authToken` and give it to `connect` as `info["auth_token"]`.
+            **log: `log`, `log_join` and `log_handle_in` override the class's levels.
+
+        Raises:
+            ConfigurationError: An option or a channel route is wrong.
+        """
+        unknown = sorted(set(log) - {"log", "log_join", "log_handle_in"})
+        if unknown:
+            raise ConfigurationError(f"unknown keys {unknown} for socket({path!r}, ...)")
+        mount = SocketMount(self, socket, **log)
+        settings = options(WebSocketOptions, websocket)
+        draining = options(DrainOptions, drainer)
+        if settings is not None:
+            entrance = WebSocketEntrance(
+                mount,
+                compile_path(path.rstrip("/") + settings.path),
+                settings,
+                check_origin=self.check_origin,
+                url_host=self.host,
+                auth_token=auth_token,
+                secret_key_base=self._secret_key_base,
+            )
+            self._websockets.append((entrance, draining))
+
+    def websocket_entrance(self, path: str) -> tuple[WebSocketEntrance, dict[str, str]] | None:
+        """Find what is mounted for WebSockets at `path`."""
+        for entrance, _ in self._websockets:
+            variables = entrance.pattern.match(path)
+            if variables is not None:
+                return entrance, variables
+        return None
+
+    # Sending.
+
+    def broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """Send an event to everybody on `topic`, on every node. Callable from any thread.
+
+        Args:
+            topic: The topic, exactly.
+            event: The event's name.
+            payload: A mapping or annotated object, or `bytes` for a binary frame; encoded once.
+
+        Raises:
+            LocalProtocolError: The payload has no JSON form.
+            PubSubUnavailable: The bus cannot take it; nobody got it.
+
+        Delivery: at most once, in order per publisher and topic. Cancellation: not a switch point.
+        """
+        self.pubsub.broadcast(topic, _broadcast(topic, event, payload))
+
+    def broadcast_from(self, sender: Subscription, topic: str, event: str, payload: Any) -> None:
+        """Like `broadcast`, but not to the subscription `sender`."""
+        self.pubsub.broadcast(topic, _broadcast(topic, event, payload), sender)
+
+    def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
+        """Like `broadcast`, on this node only."""
+        self.pubsub.local_broadcast(topic, _broadcast(topic, event, payload))
+
+    def local_broadcast_from(self, sender: Subscription, topic: str, event: str, payload: Any) -> None:
+        """Like `broadcast_from`, on this node only."""
+        self.pubsub.local_broadcast(topic, _broadcast(topic, event, payload), sender)
+
+    def subscribe(self, topic: str, callback: Callable[[Broadcast], object]) -> Subscription:
+        """Call `callback` with every `Broadcast` on `topic`, in the loop, until the subscription is cancelled."""
+        return self.pubsub.subscribe(topic, callback)
+
+    # For connections.
+
+    def lane(self, serializer: Serializer, format_: Format, intercepts: frozenset[str]) -> Lane:
+        """The one lane of this combination."""
+        key = (serializer, format_, intercepts)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(serializer, format_, intercepts)
+        return lane
+
+    def run_in_loop(self, function: Callable[..., object], *args: Any) -> None:
+        """Call now when in the loop's thread, else soon."""
+        if self._loop is None or threading.get_ident() == self._thread:
+            function(*args)
+        else:
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def linger(self, runner: ChannelRunner) -> None:
+        """Hold on to a channel that still works although its connection is gone."""
+        task = runner.task
+        if task is not None:
+            self._lingering.add(runner)
+            task.add_done_callback(lambda _: self._lingering.discard(runner))
+
+    # Life-cycle.
+
+    async def start(self) -> None:
+        """Begin to serve; called by the lifespan, or by the first connection where there is none. Idempotent."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.get_ident()
+            await self.pubsub.start()
+
+    async def drain(self) -> None:
+        """Send all connections away as the mounts' `drainer` says; returns when they are gone. Idempotent."""
+        if self._drained is None:
+            self.is_draining = True
+            self._drained = asyncio.get_running_loop().create_task(self._drain())
+        await asyncio.shield(self._drained)
+
+    async def _drain(self) -> None:
+        self.fastlane.flush()
+        at_once = DrainOptions(batch_size=1_000_000_000, shutdown=5.0)
+        await asyncio.gather(
+            *(
+                drain(
+                    entrance.host.name,
+                    self,
+                    list(entrance.sweeper.members),
+                    lambda entrance=entrance: len(entrance.sweeper.members),  # type: ignore[misc] # bound now, called without
+                    settings or at_once,
+                )
+                for entrance, settings in self._websockets
+            )
+        )
+
+    async def stop(self) -> None:
+        """Drain, wait for handlers that are still at work, leave the bus."""
+        await self.drain()
+        tasks = {task for runner in self._lingering if (task := runner.task) is not None}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=5.0)
+            for task in late:
+                task.cancel()
+            if late:
+                logger.warning("%d handler(s) were still at work when the server stopped and were cancelled", len(late))
+                await asyncio.wait(late)
+        for entrance, _ in self._websockets:
+            entrance.sweeper.stop()
+        await self.pubsub.stop()
+        self._loop = None
+
+    # ASGI.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "lifespan":
+            await serve_lifespan(self, scope, receive, send)
+            return
+        await self.start()
+        path = own_path(scope)
+        if scope["type"] == "websocket":
+            found = self.websocket_entrance(path)
+            if found is not None:
+                await AsgiLine(found[0], send).run(scope, path, found[1], receive)
+                return
+        elif scope["type"] == "http" and await self._serve_http(scope, path, receive, send):
+            return
+        if self.app is not None:
+            await self.app(scope, receive, send)
+        else:
+            await not_found(scope, send)
+
+    async def _serve_http(self, scope: Scope, path: str, receive: Receive, send: Send) -> bool:
+        found = self.websocket_entrance(path)
+        if found is not None:
+            await refuse_plain_http(found[0], found[1], scope, path, send)
+            return True
+        return False
+
+
+class BroadcastCodec:
+    """Broadcasts on the bus."""
+
+    def encode(self, message: Broadcast) -> bytes:
+        """One flag byte, the event's length and text, the payload."""
+        event = message.event.encode()
+        return b"%c%b%b%b" % (message.body.binary, len(event).to_bytes(2), event, message.body.data)
+
+    def decode(self, topic: str, data: bytes) -> Broadcast:
+        """The reverse."""
+        end = 3 + int.from_bytes(data[1:3])
+        return Broadcast(topic, data[3:end].decode(), Body(data[end:], bool(data[0])))
+
+
+def _broadcast(topic: Any, event: Any, payload: Any) -> Broadcast:
+    if not isinstance(topic, str) or not isinstance(event, str):
+        raise ConfigurationError(f"topic and event are strings, got {topic!r} and {event!r}")
+    return Broadcast(topic, event, body(payload))

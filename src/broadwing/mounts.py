@@ -1,0 +1,147 @@
+"""What is mounted at an endpoint's paths: a socket with its channel routes, resolved once."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from broadwing import journal
+from broadwing.channel import Channel
+from broadwing.connection import Connection
+from broadwing.core.json_v1 import JsonV1
+from broadwing.core.json_v2 import JsonV2
+from broadwing.core.serializer import Serializer
+from broadwing.core.topics import Routes
+from broadwing.core.version import DEFAULT_VERSION, negotiate
+from broadwing.exceptions import ConfigurationError, ConnectError, TokenError
+from broadwing.handlers import Handler, HandlerTable
+from broadwing.socket import Socket
+from broadwing.types import ConnectInfo
+
+if TYPE_CHECKING:
+    from broadwing.endpoint import Endpoint
+
+logger = logging.getLogger("broadwing.socket")
+
+SERIALIZERS: tuple[tuple[str, Serializer], ...] = (("~> 1.0.0", JsonV1()), ("~> 2.0.0", JsonV2()))
+
+
+class ChannelRoute(NamedTuple):
+    """Where a topic leads.
+
+    Attributes:
+        channel: The class.
+        name: Its name, for logs.
+        table: Its handlers.
+        catch_all: Its `handle_in`, when it has its own.
+        terminate: Its `terminate`, when it has its own; if not, an idle channel ends without a task.
+        info: Its `handle_info`.
+        intercepted: Events it intercepts.
+        assigns: What its channels start with besides the socket's.
+    """
+
+    channel: type[Channel]
+    name: str
+    table: HandlerTable
+    catch_all: Handler | None
+    terminate: Handler | None
+    info: Handler
+    intercepted: frozenset[str]
+    assigns: Mapping[str, Any]
+
+
+def channel_route(target: Any, pattern: str) -> ChannelRoute:
+    """Resolve one entry of `Socket.channels`.
+
+    Raises:
+        ConfigurationError: It is not a channel class with its own `join`.
+    """
+    channel, assigns = target if isinstance(target, tuple) else (target, {})
+    if not (isinstance(channel, type) and issubclass(channel, Channel)):
+        raise ConfigurationError(
+            f"the route {pattern!r} leads to {channel!r}; expected a subclass of Channel, or (subclass, assigns)"
+        )
+    if channel.join is Channel.join:
+        raise ConfigurationError(
+            f"{channel.__name__} has no join of its own, so anybody could join {pattern!r}; "
+            "define `async def join(self, params)` and raise JoinError to refuse"
+        )
+    table = HandlerTable(channel)
+    own_in = channel.handle_in is not Channel.handle_in
+    own_terminate = channel.terminate is not Channel.terminate
+    return ChannelRoute(
+        channel,
+        channel.__name__,
+        table,
+        _method(channel, "handle_in") if own_in else None,
+        _method(channel, "terminate") if own_terminate else None,
+        _method(channel, "handle_info"),
+        frozenset(table.intercepts),
+        assigns,
+    )
+
+
+def _method(channel: type[Channel], name: str) -> Handler:
+    return Handler(inspect.getattr_static(channel, name), Any, takes_payload=True)
+
+
+class SocketMount:
+    """A socket class mounted at a path; the host that transports ask.
+
+    Attributes:
+        name: The class's name, for logs.
+        routes: Its channel routes.
+        max_channels: Topics one connection may have joined at once.
+    """
+
+    def __init__(self, endpoint: "Endpoint", socket: type[Socket], **overrides: Any) -> None:
+        self.endpoint = endpoint
+        self.socket = socket
+        self.name = socket.__name__
+        self.routes = Routes((pattern, channel_route(target, pattern)) for pattern, target in socket.channels.items())
+        self._connect_is_async = inspect.iscoroutinefunction(socket.connect)
+        self.max_channels = int(socket.max_channels_per_transport)
+        self.log: int | None = overrides.get("log", socket.log)
+        self.log_join: int | None = overrides.get("log_join", socket.log_join)
+        self.log_handle_in: int | None = overrides.get("log_handle_in", socket.log_handle_in)
+
+    async def connect(self, transport: str, params: Mapping[str, Any], info: ConnectInfo) -> Connection:
+        """Negotiate the wire version and ask the application.
+
+        Raises:
+            VersionError: No serializer for the client's `vsn`.
+            ConnectError: The application refused.
+        """
+        started = journal.clock()
+        await self.endpoint.start()
+        serializer = negotiate(params.get("vsn", DEFAULT_VERSION), SERIALIZERS)
+        socket = self.socket(self.endpoint, transport)
+        ok = False
+        try:
+            try:
+                if self._connect_is_async:
+                    await socket.connect(dict(params), info)
+                else:
+                    await asyncio.to_thread(cast("Any", socket.connect), dict(params), info)
+            except TokenError as error:
+                raise ConnectError(error) from error
+            self._check_id(socket)
+            ok = True
+        finally:
+            journal.connected(self, transport, serializer.version, params, info, started, ok)
+        return Connection(self, socket, serializer)
+
+    def socket_id(self, socket: Socket) -> str | None:
+        """The socket's name, checked when it connected."""
+        return socket.id()
+
+    def _check_id(self, socket: Socket) -> None:
+        name = socket.id()
+        if name is not None and not isinstance(name, str):
+            logger.warning(
+                "%s.id() returned %r; expected a string such as 'users_socket:42', or None. The connection is refused",
+                self.name,
+                name,
+            )
+            raise ConnectError("id is not a string")

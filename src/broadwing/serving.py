@@ -1,0 +1,142 @@
+"""Serving an application with uvicorn and the lean WebSocket path: what `broadwing serve` does."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from broadwing.transports.websocket_uvicorn import WebSocketProtocol, find_reception
+
+logger = logging.getLogger("broadwing.server")
+
+# Handshakes that may wait to be accepted: with uvicorn's 2,048 a storm of 3,000 connects a second is reset, with this not.
+BACKLOG: Final = 4_096
+# A client that has not sent a whole request head, or body, after this many seconds is cut off (slow loris).
+REQUEST_TIMEOUT: Final = 15.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with a paced farewell, a second signal that means it, and no patience for slow requests."""
+
+    def __init__(self, config: uvicorn.Config, request_timeout: float = REQUEST_TIMEOUT) -> None:
+        super().__init__(config)
+        self._request_timeout = request_timeout
+        self._unfinished: dict[Any, float] = {}
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop gracefully; at the second signal, at once."""
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM without raising them again at the end: having stopped as told is exit code 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second, cut off who takes too long over a request."""
+        if counter % 10 == 0:
+            self._cut_off(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop accepting, drain, then let uvicorn finish."""
+        for server in self.servers:
+            server.close()
+        reception = find_reception(self.config.loaded_app)
+        if reception is not None:
+            draining = asyncio.ensure_future(reception.drain())
+            while not draining.done() and not self.force_exit:
+                await asyncio.wait((draining,), timeout=0.05)
+            if not draining.done():
+                draining.cancel()
+        if self.force_exit:
+            for connection in list(self.server_state.connections):
+                transport = getattr(connection, "transport", None)
+                if transport is not None:
+                    transport.abort()
+            self.server_state.connections.clear()
+        await super().shutdown(sockets)
+
+    def _cut_off(self, now: float) -> None:
+        unfinished: dict[Any, float] = {}
+        for connection in self.server_state.connections:
+            if _is_receiving(connection):
+                since = self._unfinished.get(connection, now)
+                if now - since > self._request_timeout:
+                    connection.transport.abort()
+                else:
+                    unfinished[connection] = since
+        self._unfinished = unfinished
+
+
+def _is_receiving(connection: Any) -> bool:
+    """Whether an HTTP connection of uvicorn waits for the rest of a request, or for a first one."""
+    if not hasattr(connection, "cycle") or not hasattr(connection, "timeout_keep_alive_task"):
+        return False
+    cycle = connection.cycle
+    if cycle is None:
+        return True
+    if cycle.response_complete:
+        return connection.timeout_keep_alive_task is None
+    return bool(cycle.more_body)
+
+
+def serve(
+    app: Any,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 4000,
+    announce: Callable[[str], None] = print,
+    **options: Any,
+) -> int:
+    """Serve an ASGI application until SIGINT or SIGTERM.
+
+    Args:
+        app: The application, usually an `Endpoint`, or an import string `module:attribute`.
+        host: Address to listen on.
+        port: Port to listen on; 0 chooses a free one.
+        announce: Called with the address once the server listens.
+        **options: Further settings of `uvicorn.Config`, e.g. `ssl_certfile`.
+
+    Returns:
+        Exit code: 0 when it stopped as told, 3 when it could not start.
+    """
+    settings = {"log_level": "info", "access_log": False, "backlog": BACKLOG, **options}
+    config = uvicorn.Config(app, host=host, port=port, ws=WebSocketProtocol, **settings)
+    server = _Announcing(config, announce)
+    try:
+        asyncio.run(server.serve(), loop_factory=config.get_loop_factory()) if sys.version_info >= (
+            3,
+            12,
+        ) else server.run()
+    except KeyboardInterrupt:  # a second Ctrl-C, before the server could see it
+        return 130
+    return 0 if server.started else 3
+
+
+class _Announcing(Server):
+    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    def _log_started_message(self, listeners: Any) -> None:
+        super()._log_started_message(listeners)
+        scheme = "https" if self.config.is_ssl else "http"
+        host = self.config.host
+        port = listeners[0].getsockname()[1]
+        self._announce(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
