@@ -116,9 +116,7 @@ class Token:
             salt: As for `sign`.
             token: What the client sent; a value that is no `str` counts as invalid.
             max_age: Seconds a token may be old, in place of what was signed in; `math.inf` for any age.
-            key_iterations: As for `sign`.
-            key_length: As for `sign`.
-            key_digest: As for `sign`.
+            key_iterations, key_length, key_digest: As for `sign`.
             now: Seconds since 1970 at which to judge the age; the system's clock when left out.
 
         Raises:
@@ -152,11 +150,8 @@ class Token:
             context: As for `sign`.
             secret: Names the use, as `salt` does for `sign`.
             data: As for `sign`.
-            signed_at: As for `sign`.
-            max_age: As for `sign`.
-            key_iterations: As for `sign`.
+            signed_at, max_age, key_iterations, key_digest: As for `sign`.
             key_length: 32; the cipher takes no other.
-            key_digest: As for `sign`.
             compressed: As for `sign`. The token's length then tells something of the data.
 
         Raises:
@@ -185,17 +180,11 @@ class Token:
         Args:
             context: As for `verify`.
             secret: As for `encrypt`.
-            token: As for `verify`.
-            max_age: As for `verify`.
-            key_iterations: As for `sign`.
+            token, max_age, key_iterations, key_digest, now: As for `verify`.
             key_length: As for `encrypt`; 16 and 24 read tokens of plug_crypto 1 that were made so.
-            key_digest: As for `sign`.
-            now: As for `verify`.
 
         Raises:
-            TokenMissing: As for `verify`.
-            TokenInvalid: As for `verify`.
-            TokenExpired: As for `verify`.
+            TokenMissing, TokenInvalid, TokenExpired: As for `verify`.
             MissingSecret: The context has no key base.
             ConfigurationError: As for `verify`; also when the `cryptography` package is not installed.
         """
