@@ -226,7 +226,7 @@ class Endpoint:
                     entrance.host.name,
                     self,
                     list(entrance.sweeper.members),
-                    lambda entrance=entrance: len(entrance.sweeper.members),  # type: ignore[misc] # bound now, called without
+                    lambda entrance=entrance: len(entrance.sweeper.members),
                     settings or at_once,
                 )
                 for entrance, settings in self._websockets

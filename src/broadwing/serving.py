@@ -120,10 +120,7 @@ def serve(
     config = uvicorn.Config(app, host=host, port=port, ws=WebSocketProtocol, **settings)
     server = _Announcing(config, announce)
     try:
-        asyncio.run(server.serve(), loop_factory=config.get_loop_factory()) if sys.version_info >= (
-            3,
-            12,
-        ) else server.run()
+        server.run()
     except KeyboardInterrupt:  # a second Ctrl-C, before the server could see it
         return 130
     return 0 if server.started else 3

@@ -15,6 +15,10 @@ class Swept(Protocol):
         """Close yourself if you have been silent for too long; `now` is the sweeper's clock."""
         ...
 
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin to close."""
+        ...
+
 
 class Sweeper:
     """Looks at its members every `interval` seconds while there are any.
