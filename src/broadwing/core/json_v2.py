@@ -45,7 +45,7 @@ class JsonV2:
         """Write a `phx_reply`, as a binary frame when `response` is bytes."""
         if isinstance(response, BYTES):
             fields = {"join_ref": _ref(join_ref), "ref": _ref(ref), "topic": topic, "status": status}
-            return BINARY, _binary(REPLY, fields, response)
+            return BINARY, _binary(REPLY, fields, bytes(response))
         try:
             return TEXT, encode((join_ref, ref, topic, "phx_reply", {"response": response, "status": status}))
         except ENCODE_ERRORS as error:
@@ -78,7 +78,7 @@ def _ref(ref: Any) -> str:
     return ref if isinstance(ref, str) else encode(ref).decode()
 
 
-def _binary(kind: int, fields: dict[str, str], data: bytes | bytearray | memoryview) -> bytes:
+def _binary(kind: int, fields: dict[str, str], data: bytes) -> bytes:
     encoded = [value.encode() for value in fields.values()]
     for name, value in zip(fields, encoded, strict=True):
         if len(value) > 255:
