@@ -31,14 +31,14 @@ export class Channel {
     this.pushBuffer = []
     this.joinPush = new Push(this, CHANNEL_EVENTS.join, this.params, this.timeout)
     this.rejoinTimer = new Timer(() => {
-      if (this.socket.isConnected()) this.#rejoin()
+      if (this.socket.isConnected()) this.rejoin()
     }, socket.rejoinAfterMs)
     /** @type {string[]} Refs of the socket's callbacks below; `socket.remove` drops them. */
     this.stateChangeRefs = [
       socket.onError(() => this.rejoinTimer.reset()),
       socket.onOpen(() => {
         this.rejoinTimer.reset()
-        if (this.isErrored()) this.#rejoin()
+        if (this.isErrored()) this.rejoin()
       }),
     ]
     this.joinPush
@@ -77,8 +77,20 @@ export class Channel {
     }
     this.timeout = timeout
     this.joinedOnce = true
-    this.#rejoin()
+    this.rejoin()
     return this.joinPush
+  }
+
+  /**
+   * Joins again, under a new ref. The channel does so by itself after errors.
+   *
+   * @param {number} [timeout] Milliseconds.
+   */
+  rejoin(timeout = this.timeout) {
+    if (this.isLeaving()) return
+    this.socket.leaveOpenTopic(this.topic, this)
+    this.state = CHANNEL_STATES.joining
+    this.joinPush.resend(timeout)
   }
 
   /**
@@ -239,13 +251,6 @@ export class Channel {
     for (const bind of this.#bindings.filter((candidate) => candidate.event === event)) {
       bind.callback(handled, ref, joinRef || this.joinRef())
     }
-  }
-
-  #rejoin() {
-    if (this.isLeaving()) return
-    this.socket.leaveOpenTopic(this.topic, this)
-    this.state = CHANNEL_STATES.joining
-    this.joinPush.resend(this.timeout)
   }
 
   #joined() {

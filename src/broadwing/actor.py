@@ -1,6 +1,7 @@
 """Something that takes messages one at a time, and costs a task only while it has one."""
 
 import asyncio
+from asyncio import get_running_loop
 from collections import deque
 from typing import Any
 
@@ -26,7 +27,7 @@ class Actor:
     def _post(self, item: Any) -> None:
         """Put a message in; it is handled after all that came before it."""
         if self._task is None:
-            self._task = _create_task(self._run(item))
+            self._task = get_running_loop().create_task(self._run(item))
         elif self._mailbox is None:
             self._mailbox = deque((item,))
         else:
@@ -46,8 +47,3 @@ class Actor:
                 item = mailbox.popleft()
         finally:
             self._task = self._mailbox = None
-
-
-def _create_task(coroutine: Any) -> asyncio.Task[None]:
-    loop = asyncio.get_running_loop()
-    return loop.create_task(coroutine)

@@ -62,15 +62,19 @@ class _Job:
         frame = self.frame
         done = min(budget, self.left)
         self.left -= done
-        turn = islice(self.sinks, done)
-        while True:
-            try:
-                for sink in turn:
-                    sink.write(frame)
-            except RuntimeError:
-                # uvloop refuses to write to a line that went down since the subscribers were listed; go on with the next.
-                continue
-            return done
+        _write_all(frame, islice(self.sinks, done))
+        return done
+
+
+def _write_all(frame: Any, sinks: Iterator[Sink]) -> None:
+    while True:
+        try:
+            for sink in sinks:
+                sink.write(frame)
+        except RuntimeError:
+            # uvloop refuses to write to a line that went down since the subscribers were listed; go on with the next.
+            continue
+        return
 
 
 class Fastlane:
@@ -98,13 +102,13 @@ class Fastlane:
         Raises:
             LocalProtocolError: A wire version among the subscribers cannot carry the payload; nobody got it.
         """
-        groups = list(subscribers.groups.items())
+        groups = subscribers.groups
         if len(groups) == 1:
-            lane, members = groups[0]
-            if isinstance(lane, Lane) and message.event not in lane.intercepts:
+            ((lane, members),) = groups.items()
+            if type(lane) is Lane and message.event not in lane.intercepts:
                 return self._fan_out(subscribers.topic, lane, lane.frame(message), members, sender)
         # All frames are made before the first is written: a payload that one version cannot carry reaches nobody.
-        ready = [(lane, members, self._frame(lane, message)) for lane, members in groups]
+        ready = [(lane, members, self._frame(lane, message)) for lane, members in groups.items()]
         count = 0
         for lane, members, frame in ready:
             if not isinstance(lane, Lane):
@@ -154,15 +158,14 @@ class Fastlane:
             sinks = [sink for key, sink in members.items() if key is not sender]
         count = len(sinks)
         self.deliveries += count
-        job = _Job(frame, sinks)
-        jobs = self.pending.get(topic)
+        jobs = self.pending.get(topic) if self.pending else None
         if jobs is None:
             if count <= self.slice:
-                job.run(count)
+                _write_all(frame, iter(sinks))
                 return count
             jobs = self.pending[topic] = deque()
             self._turns.append(topic)
-        jobs.append(job)
+        jobs.append(_Job(frame, sinks))
         if len(jobs) > MAX_WAITING:
             oldest = jobs.popleft()
             oldest.run(oldest.left)

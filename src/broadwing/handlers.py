@@ -59,15 +59,19 @@ class Handler:
         is_async: Whether it is a coroutine function; if not it runs in a thread.
         takes_payload: Whether it has a parameter for the payload.
         decode: From raw JSON to its argument; raises `InvalidPayload`, or `codec.DecodeError` when it is not JSON.
+        is_direct: Whether calling it with the channel and the payload gives a coroutine: the common case.
         accepts_binary: Whether `bytes` are handed to it as they are.
     """
 
-    __slots__ = ("accepts_binary", "decode", "function", "is_async", "takes_payload")
+    __slots__ = ("accepts_binary", "decode", "function", "is_async", "is_direct", "takes_payload")
 
-    def __init__(self, function: Callable[..., Any], annotation: Any, takes_payload: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], annotation: Any, takes_payload: bool, *, is_direct: bool = True
+    ) -> None:
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         self.takes_payload = takes_payload
+        self.is_direct = is_direct and self.is_async and takes_payload
         self.decode, self.accepts_binary = _decoder(annotation)
 
 

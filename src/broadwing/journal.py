@@ -88,9 +88,9 @@ def handled_in(runner: "ChannelRunner", event: str, payload: Any, ref: Any, star
         telemetry.emit(telemetry.CHANNEL_HANDLED_IN, {"duration": duration}, metadata)
 
 
-def watches_events(runner: "ChannelRunner") -> bool:
+def watches_events(mount: "SocketMount") -> bool:
     """Whether `handled_in` would have anything to say; asked for every message, so it is short."""
-    level = runner.connection.mount.log_handle_in
+    level = mount.log_handle_in
     return (level is not None and logger.isEnabledFor(level)) or telemetry.watched(telemetry.CHANNEL_HANDLED_IN)
 
 

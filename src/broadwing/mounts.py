@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("broadwing.socket")
 
 SERIALIZERS: tuple[tuple[str, Serializer], ...] = (("~> 1.0.0", JsonV1()), ("~> 2.0.0", JsonV2()))
+# What clients really send, without parsing it anew for each of them.
+_USUAL = {vsn: negotiate(vsn, SERIALIZERS) for vsn in ("1.0.0", "2.0.0")}
 
 
 class ChannelRoute(NamedTuple):
@@ -83,7 +85,7 @@ def channel_route(target: Any, pattern: str) -> ChannelRoute:
 
 
 def _method(channel: type[Channel], name: str) -> Handler:
-    return Handler(inspect.getattr_static(channel, name), Any, takes_payload=True)
+    return Handler(inspect.getattr_static(channel, name), Any, takes_payload=True, is_direct=False)
 
 
 class SocketMount:
@@ -115,7 +117,10 @@ class SocketMount:
         """
         started = journal.clock()
         await self.endpoint.start()
-        serializer = negotiate(params.get("vsn", DEFAULT_VERSION), SERIALIZERS)
+        vsn = params.get("vsn", DEFAULT_VERSION)
+        serializer = _USUAL.get(vsn) if type(vsn) is str else None
+        if serializer is None:
+            serializer = negotiate(vsn, SERIALIZERS)
         socket = self.socket(self.endpoint, transport)
         ok = False
         try:

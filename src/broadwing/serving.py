@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import threading
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from broadwing.transports.uvicorn_http import HttpProtocol
 from broadwing.transports.websocket_uvicorn import WebSocketProtocol, find_reception
 
 logger = logging.getLogger("broadwing.server")
@@ -46,6 +48,15 @@ class Server(uvicorn.Server):
         finally:
             for sig, handler in before.items():
                 signal.signal(sig, handler)
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Start, and leave what the application has loaded to the garbage collector no more."""
+        await super().startup(sockets)
+        # Everything imported lives as long as the process. Collections every 700 objects, the default, cost a tenth of the
+        # time of a connect and find nothing: connections hold no cycles once they are closed.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
 
     async def on_tick(self, counter: int) -> bool:
         """Once a second, cut off who takes too long over a request."""
@@ -116,7 +127,13 @@ def serve(
     Returns:
         Exit code: 0 when it stopped as told, 3 when it could not start.
     """
-    settings = {"log_level": "info", "access_log": False, "backlog": BACKLOG, **options}
+    settings: dict[str, Any] = {
+        "http": HttpProtocol,
+        "log_level": "info",
+        "access_log": False,
+        "backlog": BACKLOG,
+        **options,
+    }
     config = uvicorn.Config(app, host=host, port=port, ws=WebSocketProtocol, **settings)
     server = _Announcing(config, announce)
     try:

@@ -20,6 +20,11 @@ class Adapter(Protocol):
         """This node's name, unique on the bus."""
         ...
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there can be no other node, so that nothing need be encoded for one."""
+        ...
+
     async def start(self, receive: Receive) -> None:
         """Connect, and from now on hand what other nodes publish to `receive`."""
         ...

@@ -9,6 +9,8 @@ from broadwing.pubsub.adapter import Receive
 class LocalAdapter:
     """An adapter without other nodes; everything is local delivery, which is PubSub's own work."""
 
+    is_alone = True
+
     def __init__(self) -> None:
         self.node_name = f"local-{uuid.uuid4().hex[:12]}"
         self._receive: Receive | None = None

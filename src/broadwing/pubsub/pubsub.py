@@ -1,8 +1,8 @@
 """Publish and subscribe by topic, on this node and through an adapter on all others."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Hashable
+from threading import get_ident
 from typing import Any, Protocol
 
 from broadwing.exceptions import ConfigurationError
@@ -82,7 +82,7 @@ class PubSub:
     async def start(self) -> None:
         """Connect to the bus; broadcasts from other nodes arrive from now on."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         await self._adapter.start(self._receive)
 
     async def stop(self) -> None:
@@ -126,15 +126,18 @@ class PubSub:
         Delivery: at most once, in order per publisher and topic. Cancellation: not a switch point.
         Source: phoenix_pubsub `lib/phoenix/pubsub.ex`, broadcast.
         """
-        self._adapter.publish(topic, self._codec.encode(message))
+        if not self._adapter.is_alone:
+            self._adapter.publish(topic, self._codec.encode(message))
         self.local_broadcast(topic, message, sender)
 
     def local_broadcast(self, topic: str, message: Any, sender: Hashable = None) -> None:
         """Send a message to this node's subscribers only. Callable from any thread."""
-        if self._loop is not None and threading.get_ident() != self._thread:
+        if self._loop is not None and get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self._deliver, topic, message, sender)
         else:
-            self._deliver(topic, message, sender)
+            subscribers = self.registry.topics.get(topic)
+            if subscribers is not None:
+                self._dispatch(subscribers, message, sender)
 
     def direct_broadcast(self, node: str, topic: str, message: Any) -> None:
         """Send a message to one node's subscribers; an unknown node is a no-op.

@@ -41,7 +41,7 @@ class Gate:
             self._connections.discard(self)
 
 
-class _House:
+class House:
     """What all protocols of one server share."""
 
     __slots__ = ("fallback", "gate", "reception")
@@ -52,7 +52,15 @@ class _House:
         self.fallback = _fallback()
 
 
-_houses: "WeakKeyDictionary[ServerState, _House]" = WeakKeyDictionary()
+_houses: "WeakKeyDictionary[ServerState, House]" = WeakKeyDictionary()
+
+
+def house_of(state: ServerState, config: Config) -> House:
+    """The house of one server, built at its first upgrade."""
+    house = _houses.get(state)
+    if house is None:
+        house = _houses[state] = House(config, state)
+    return house
 
 
 def find_reception(app: Any) -> Reception | None:
@@ -115,9 +123,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if len(self._head) > MAX_HEAD_BYTES:
                 self._transport.abort()
             return
-        house = _houses.get(self._state)
-        if house is None:
-            house = _houses[self._state] = _House(self._config, self._state)
+        house = house_of(self._state, self._config)
         head, rest = self._head[:end], self._head[end + 4 :]
         start, *lines = head.split(b"\r\n")
         method, target, _ = start.split(b" ", 2)
@@ -132,32 +138,15 @@ class WebSocketProtocol(asyncio.Protocol):
         headers = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
         entrance, variables = found
         self._line = WebSocketLine(self._transport, entrance)
-        request = self._request(method.decode("latin-1"), path, query, headers)
+        scheme = "https" if is_ssl(self._transport) else "http"
+        client = get_remote_addr(self._transport)
+        request = make_request(
+            self._transport, self._config, method.decode("latin-1"), path, query, headers, scheme, client
+        )
         self._head = self._config = self._state = self._app_state = None
         self._line.handshake(request, variables)
         if rest:
             self._line.data_received(rest)
-
-    def _request(self, method: str, path: str, query: bytes, headers: list[tuple[bytes, bytes]]) -> Request:
-        assert self._transport is not None
-        assert self._config is not None
-        scheme = "https" if is_ssl(self._transport) else "http"
-        client = get_remote_addr(self._transport)
-        authority = b""
-        forwarded = False
-        for name, value in headers:
-            if name == b"host":
-                authority = value
-            elif name.startswith(b"x-forwarded-"):
-                forwarded = True
-        if forwarded and self._config.proxy_headers:
-            scheme, client = _behind_proxy(self._config.forwarded_allow_ips, scheme, client, headers)
-        host, port = split_authority(authority, scheme)
-        cert = None
-        if scheme == "https":
-            tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
-            cert = tls.getpeercert(binary_form=True) if tls is not None else None
-        return Request(method, scheme, host, port, path, query, headers, client, cert)
 
     def _hand_over(self, fallback: Any) -> None:
         assert self._transport is not None
@@ -199,6 +188,34 @@ class WebSocketProtocol(asyncio.Protocol):
         elif self._other is not None:
             self._other.connection_lost(exc)
         self._transport = None
+
+
+def make_request(
+    transport: asyncio.Transport,
+    config: Config,
+    method: str,
+    path: str,
+    query: bytes,
+    headers: list[tuple[bytes, bytes]],
+    scheme: str,
+    client: tuple[str, int] | None,
+) -> Request:
+    """Put together what the mount wants to know of a request that uvicorn has parsed."""
+    authority = b""
+    forwarded = False
+    for name, value in headers:
+        if name == b"host":
+            authority = value
+        elif name.startswith(b"x-forwarded-"):
+            forwarded = True
+    cert = None
+    if scheme == "https":
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        cert = tls.getpeercert(binary_form=True) if tls is not None else None
+    if forwarded and config.proxy_headers:
+        scheme, client = _behind_proxy(config.forwarded_allow_ips, scheme, client, headers)
+    host, port = split_authority(authority, scheme)
+    return Request(method, scheme, host, port, path, query, headers, client, cert)
 
 
 def _behind_proxy(
