@@ -205,9 +205,12 @@ class Endpoint:
 
     async def start(self) -> None:
         """Begin to serve; called by the lifespan, or by the first connection where there is none. Idempotent."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # the first time, after a stop, or in another loop, as tests have it
+            self._loop = loop
             self._thread = threading.get_ident()
+            self._drained = None
+            self.is_draining = False
             await self.pubsub.start()
 
     async def drain(self) -> None:

@@ -117,6 +117,8 @@ class SocketMount:
         """
         started = journal.clock()
         await self.endpoint.start()
+        if self.endpoint.is_draining:
+            raise ConnectError("the server is about to stop")
         vsn = params.get("vsn", DEFAULT_VERSION)
         serializer = _USUAL.get(vsn) if type(vsn) is str else None
         if serializer is None:
