@@ -47,3 +47,13 @@ class Actor:
                 item = mailbox.popleft()
         finally:
             self._task = self._mailbox = None
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Tell whether `error` means that the current task is being cancelled.
+
+    A `CancelledError` may also come out of something that a handler awaited and that somebody else cancelled; then it is an
+    error like any other, and the task must go on to tell of it.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

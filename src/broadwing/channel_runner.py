@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from broadwing import journal
-from broadwing.actor import Actor
+from broadwing.actor import Actor, is_cancelled
 from broadwing.core.codec import body
 from broadwing.core.messages import Broadcast, Message
+from broadwing.core.serializer import Encoded
 from broadwing.exceptions import JoinError, LocalProtocolError
 from broadwing.fastlane import Lane
 from broadwing.handlers import Handler, InvalidPayload
@@ -209,10 +210,11 @@ class ChannelRunner(Actor):
                 self.topic,
                 self.pending,
             )
-            assert self._task is not None  # something is being handled, or nothing would wait
-            if self._mailbox is not None:
-                self._mailbox.clear()
-            self._post((_STOP, ("error", "mailbox overflow"), False))
+            mailbox = self._mailbox
+            assert mailbox is not None  # as something waits
+            answered = [waiting for waiting in mailbox if waiting[0] not in (_OUT, _INFO)]
+            mailbox.clear()
+            mailbox.extend(((_STOP, ("error", "mailbox overflow"), False), *answered))
             return
         self._post(item)
 
@@ -235,7 +237,12 @@ class ChannelRunner(Actor):
                             self._answer(ref, result)
                 else:
                     self._unmatched(ref)
-            except Exception as error:  # whatever a handler raises ends its own channel and nothing else
+            except (
+                Exception,
+                asyncio.CancelledError,
+            ) as error:  # what a handler raises ends its own channel and no other
+                if is_cancelled(error):
+                    raise
                 await self._crash(error)
             finally:
                 self.ref = None
@@ -270,10 +277,12 @@ class ChannelRunner(Actor):
     async def _handle(self, step: Callable[..., Awaitable[None]], *args: Any) -> None:
         try:
             await step(*args)
-        except Exception as error:  # whatever a handler raises ends its own channel and nothing else
+        except (Exception, asyncio.CancelledError) as error:  # what a handler raises ends its own channel and no other
+            if is_cancelled(error):
+                raise
             await self._crash(error)
 
-    async def _crash(self, error: Exception) -> None:
+    async def _crash(self, error: BaseException) -> None:
         logger.exception("%s on %r crashed; its client is told phx_error", self.route.name, self.topic)
         await self._end(("error", error))
 
@@ -332,13 +341,13 @@ class ChannelRunner(Actor):
     async def _join(
         self, message: Message, params: Any, predecessor: "ChannelRunner | None", predecessor_ref: Any
     ) -> None:
-        connection = self.connection
-        serializer, send = connection.serializer, connection.send
-        must_close = predecessor is not None and await predecessor.make_way()
+        connection, serializer = self.connection, self.connection.serializer
+        must_close = ok = False
         started = journal.clock()
-        ok = False
-        reply = _SUPERSEDED
         try:
+            if predecessor is not None:
+                must_close = await predecessor.make_way()
+                started = journal.clock()
             try:
                 reply = await self._call_join(params)
                 ok = reply.status == "ok"
@@ -349,23 +358,32 @@ class ChannelRunner(Actor):
                 ready = self._subscribe()
                 if ready is not None:
                     await ready
-        except Exception:  # whatever join raises refuses this join and nothing else
-            logger.exception("%s on %r: join crashed", self.route.name, self.topic)
+        except (Exception, asyncio.CancelledError) as error:  # whatever join raises refuses this join and nothing else
             ok = False
-            reply = Reply(_JOIN_CRASHED, "error")
-            encoded = serializer.reply(message.join_ref, message.ref, self.topic, reply.status, reply.payload)
-        except asyncio.CancelledError:
-            # The client joined the topic anew before this join was done; it still gets an answer to this one.
-            send(self.topic, serializer.reply(message.join_ref, message.ref, self.topic, reply.status, reply.payload))
-            raise
+            cancelled = is_cancelled(error)
+            if not cancelled:
+                logger.exception("%s on %r: join crashed", self.route.name, self.topic)
+            elif predecessor is not None and predecessor.status != CLOSED:
+                # The client joined yet again while the channel before this one was still ending; it ends all the same.
+                must_close = await predecessor.make_way()
+            reason = _SUPERSEDED if cancelled else _JOIN_CRASHED
+            encoded = serializer.reply(message.join_ref, message.ref, self.topic, "error", reason)
+            if cancelled:
+                self._answer_join(encoded, ok, must_close, predecessor_ref)
+                raise
         journal.joined(self, message.payload, started, ok)
+        self._answer_join(encoded, ok, must_close, predecessor_ref)
+
+    def _answer_join(self, encoded: Encoded, ok: bool, must_close: bool, predecessor_ref: Any) -> None:
+        connection = self.connection
         self.status = JOINED if ok else CLOSED
         if not ok:
             connection.forget(self)
             self._unsubscribe_all()
-        send(self.topic, encoded)
+        connection.send(self.topic, encoded)
         if must_close:
-            send(self.topic, serializer.message(predecessor_ref, predecessor_ref, self.topic, "phx_close", {}))
+            closed = connection.serializer.message(predecessor_ref, predecessor_ref, self.topic, "phx_close", {})
+            connection.send(self.topic, closed)
 
     async def _call_join(self, params: Any) -> Reply:
         if isinstance(params, InvalidPayload):
@@ -488,4 +506,4 @@ UNMATCHED: Mapping[str, str] = {"reason": "unmatched topic"}
 _UNHANDLED: dict[str, Any] = {"reason": "unhandled event"}
 _JOIN_CRASHED: Mapping[str, str] = {"reason": "join crashed"}
 _CRASH: Mapping[str, str] = {"reason": "channel_crash"}
-_SUPERSEDED = Reply({"reason": "superseded by a newer join"}, "error")
+_SUPERSEDED: Mapping[str, str] = {"reason": "superseded by a newer join"}
