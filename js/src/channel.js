@@ -35,7 +35,6 @@ export class Channel {
     }, socket.rejoinAfterMs)
     /** @type {string[]} Refs of the socket's callbacks below; `socket.remove` drops them. */
     this.stateChangeRefs = [
-      socket.onError(() => this.rejoinTimer.reset()),
       socket.onOpen(() => {
         this.rejoinTimer.reset()
         if (this.isErrored()) this.rejoin()
@@ -127,9 +126,9 @@ export class Channel {
   leave(timeout = this.timeout) {
     this.rejoinTimer.reset()
     this.joinPush.cancelTimeout()
-    // A join still queued, or forgotten by the server with its connection, leaves nothing to be told.
-    const wasQueued = this.joinPush.unqueue()
-    const knownToServer = (this.isJoined() || this.isJoining()) && !wasQueued && this.socket.isConnected()
+    this.joinPush.unqueue()
+    // With its connection the server forgot the join; to be told later, on the next one, would mean nothing to it.
+    const knownToServer = this.socket.isConnected() && (this.isJoined() || this.isJoining())
     this.state = CHANNEL_STATES.leaving
     const close = () => {
       this.socket.log("channel", `leave ${this.topic}`)
@@ -274,10 +273,9 @@ export class Channel {
 
   #joinTimedOut() {
     this.socket.log("channel", `timeout ${this.topic} (${this.joinRef()})`, this.joinPush.timeout)
-    if (!this.joinPush.unqueue() && this.socket.isConnected()) {
-      // The server may still be working on the join; should it succeed, nobody would listen.
-      new Push(this, CHANNEL_EVENTS.leave, {}, this.timeout).send()
-    }
+    this.joinPush.unqueue()
+    // The server may still be working on the join; should it succeed, nobody would listen.
+    if (this.socket.isConnected()) new Push(this, CHANNEL_EVENTS.leave, {}, this.timeout).send()
     this.#errored()
     // What this join may still bring is outdated.
     this.joinPush.ref = null

@@ -50,9 +50,8 @@ export class Push {
     return this.receivedResp?.status === status
   }
 
-  /** Sends, unless it has timed out while it waited to be sent. */
+  /** Sends under a new ref; the time to answer runs from now. */
   send() {
-    if (this.hasReceived("timeout")) return
     this.startTimeout()
     this.sent = true
     const {topic, socket} = this.channel
@@ -110,9 +109,9 @@ export class Push {
     this.sent = false
   }
 
-  /** Takes the message back out of the socket's send buffer; false when it has left, or was never there. */
+  /** Takes the message back if it still waits for the connection. */
   unqueue() {
-    return this.#message !== null && this.channel.socket.unqueue(this.#message)
+    if (this.#message) this.channel.socket.unqueue(this.#message)
   }
 
   #settle() {

@@ -242,14 +242,12 @@ export class Socket {
   }
 
   /**
-   * Takes a message back that waits for the connection; false when it does not.
+   * Takes a message back if it still waits for the connection.
    *
    * @param {import("./types.js").Message} message
    */
   unqueue(message) {
-    const index = this.sendBuffer.indexOf(message)
-    if (index >= 0) this.sendBuffer.splice(index, 1)
-    return index >= 0
+    this.sendBuffer = this.sendBuffer.filter((waiting) => waiting !== message)
   }
 
   /** Sends what waited for the connection, in order. */
@@ -330,18 +328,15 @@ export class Socket {
     }
     const clock = this.#clock
     this.#teardown(() => {
-      if (clock === this.#clock) this.#tryConnect()
+      if (clock !== this.#clock) return // someone connected or disconnected
+      try {
+        this.connect()
+      } catch (error) {
+        // Parameters or a token that cannot be had now may be there at the next try.
+        this.reconnectTimer.scheduleTimeout()
+        throw error
+      }
     })
-  }
-
-  #tryConnect() {
-    try {
-      this.connect()
-    } catch (error) {
-      // Parameters or a token that cannot be had now may be there at the next try.
-      this.reconnectTimer.scheduleTimeout()
-      throw error
-    }
   }
 
   /**
@@ -369,10 +364,11 @@ export class Socket {
     if (!conn) return callback?.()
     this.#closing = conn
     this.#heartbeat.stop()
-    waitUntil(() => !conn.bufferedAmount, () => {
+    // What a closed connection still holds will never leave it.
+    waitUntil(() => !conn.bufferedAmount || conn.readyState === SOCKET_STATES.closed, () => {
       if (code) conn.close(code, reason ?? "")
       else conn.close()
-      waitUntil(() => conn.readyState === SOCKET_STATES.closed || this.#live !== conn, () => {
+      waitUntil(() => conn.readyState === SOCKET_STATES.closed, () => {
         if (this.#closing === conn) this.#closing = null
         if (this.conn === conn) {
           silence(conn)
@@ -389,7 +385,6 @@ export class Socket {
   #opened(conn) {
     if (conn !== this.conn || conn === this.#closing) return
     this.log("transport", `connected to ${this.endPoint}`)
-    this.closeWasClean = false
     this.establishedConnections += 1
     this.reconnectTimer.reset()
     if (!conn.skipHeartbeat) this.#heartbeat.start()
@@ -476,11 +471,7 @@ export class Socket {
       },
       visibility: (hidden) => {
         this.#pageHidden = hidden
-        if (hidden || this.isConnected() || this.closeWasClean) return
-        const clock = this.#clock
-        this.#teardown(() => {
-          if (clock === this.#clock) this.#tryConnect()
-        })
+        if (!hidden && !this.isConnected() && !this.closeWasClean) this.#reconnect()
       },
     })
   }

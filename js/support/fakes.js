@@ -49,6 +49,8 @@ export function fakeTransport() {
     close(...args) {
       this.closeCalls.push(args)
       if (this.readyState === 3) return
+      // As a browser does: "WebSocket is closed before the connection is established".
+      if (this.readyState === 0 && this.confirmsClose) return this.fail("closed before the connection is established")
       this.readyState = 2
       if (this.confirmsClose) this.drop(args[0] ?? 1005)
     }

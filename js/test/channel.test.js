@@ -259,6 +259,17 @@ describe("join not answered", () => {
     assert.equal(channel.state, "errored")
   })
 
+  test("what the late join brings is dropped", () => {
+    const {socket, conn} = connected()
+    const channel = socket.channel("topic")
+    let heard = 0
+    channel.on("event", () => heard++)
+    channel.join()
+    pass(10_000)
+    conn.receive(conn.sent[0][0], null, "topic", "event", {})
+    assert.equal(heard, 0)
+  })
+
   test("does not happen when the answer comes in time", () => {
     const {socket, conn} = connected()
     const channel = socket.channel("topic")
@@ -314,6 +325,16 @@ describe("phx_error", () => {
     conn.reply(conn.sent.at(-1))
     pass(20_000)
     assert.equal(conn.sentEvents("phx_join").length, 2)
+  })
+
+  test("followed by a reconnect leads to one rejoin as well", () => {
+    const {socket, conn} = connected()
+    crash(conn, joined(socket))
+    conn.drop()
+    pass(20)
+    socket.conn.open()
+    pass(5000)
+    assert.equal(socket.conn.sentEvents("phx_join").length, 1)
   })
 
   test("while joining makes the join's answer outdated", () => {
@@ -633,6 +654,8 @@ describe("push", () => {
     const channel = joined(socket, "t".repeat(256))
     assert.throws(() => channel.push("event", new ArrayBuffer(1)), /unable to convert topic to binary/)
     assert.equal(conn.sent.length, 1)
+    channel.onMessage = (event) => assert.fail(`${event} of a push that never was`)
+    pass(20_000)
   })
 
   test("gets binary replies as ArrayBuffers, with their status", () => {

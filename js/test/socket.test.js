@@ -349,10 +349,25 @@ describe("disconnect", () => {
     pass(1500)
     assert.equal(called, 1)
     assert.equal(socket.conn, second)
+    let heard = 0
+    socket.onMessage(() => heard++)
+    conn.receive(null, null, "topic", "event", {})
     conn.drop()
+    assert.equal(heard, 0)
     assert.equal(socket.isConnected(), true)
     pass(1000)
     assert.equal(socket.transport.instances.length, 2)
+  })
+
+  test("while connecting is not an error", () => {
+    const socket = fakeSocket()
+    const seen = []
+    socket.onError(() => seen.push("error"))
+    socket.onClose(() => seen.push("close"))
+    socket.connect()
+    socket.disconnect()
+    assert.deepEqual(seen, ["close"])
+    assert.equal(socket.conn, null)
   })
 
   test("connect during the teardown is idempotent as well", () => {
@@ -592,21 +607,31 @@ describe("heartbeat", () => {
   })
 
   test("a channel's error callback may disconnect for good", () => {
-    const {socket} = connected()
-    joined(socket).onError(() => socket.disconnect())
+    const {socket, conn} = connected()
+    conn.confirmsClose = false
+    joined(socket).onError(() => socket.disconnect(null, 4000))
     pass(60_000, 100)
     pass(10_000, 100)
+    assert.deepEqual(conn.closeCalls, [[4000, ""]])
     assert.equal(socket.transport.instances.length, 1)
     assert.equal(socket.conn, null)
   })
 
   test("is not sent after disconnect", () => {
     const {socket, conn} = connected()
-    conn.confirmsClose = false
+    conn.bufferedAmount = 10
     pass(29_990, 10)
     socket.disconnect()
     pass(60_000, 100)
     assert.deepEqual(conn.sent, [])
+  })
+
+  test("is not kept for later when the connection is closing", () => {
+    const {socket, conn} = connected()
+    conn.readyState = 2
+    pass(30_000, 100)
+    assert.deepEqual(conn.sent, [])
+    assert.deepEqual(socket.sendBuffer, [])
   })
 })
 
@@ -638,6 +663,16 @@ describe("ping", () => {
     socket.conn.open()
     socket.conn.reply(ping)
     assert.equal(called, 0)
+  })
+})
+
+describe("reconnect", () => {
+  test("does not wait for what a lost connection never sent", () => {
+    const {socket, conn} = connected()
+    conn.bufferedAmount = 10
+    conn.drop()
+    pass(20)
+    assert.equal(socket.transport.instances.length, 2)
   })
 })
 
@@ -768,6 +803,15 @@ describe("replaceTransport", () => {
     assert.equal(other.last.sentEvents("phx_join").length, 1)
   })
 
+  test("cancels a reconnect that is due", () => {
+    const {socket, conn} = connected()
+    const other = fakeTransport()
+    conn.drop()
+    socket.replaceTransport(other)
+    pass(1000)
+    assert.equal(other.instances.length, 0)
+  })
+
   test("offers LongPoll by name", () => {
     assert.equal(fakeSocket().getLongPollTransport(), LongPoll)
   })
@@ -793,6 +837,17 @@ describe("message", () => {
     conn.receive(null, null, "topic", "event", {one: 1})
     assert.equal(seen.at(-2), "channel")
     assert.deepEqual(seen.at(-1), {join_ref: null, ref: null, topic: "topic", event: "event", payload: {one: 1}})
+  })
+
+  test("does not reach a channel that one of its callbacks makes", () => {
+    const {socket, conn} = connected()
+    const heard = []
+    joined(socket, "topic").on("event", () => {
+      heard.push("first")
+      socket.channel("topic").on("event", () => heard.push("second"))
+    })
+    conn.receive(null, null, "topic", "event", {})
+    assert.deepEqual(heard, ["first"])
   })
 
   test("survives a callback that removes its own channel", () => {

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict"
+import {afterEach, beforeEach, test} from "node:test"
+
+import {FakePage, connected, fakeSocket, fakeTime, fakeTransport, pass, realTime} from "../support/fakes.js"
+
+let page
+
+beforeEach(() => {
+  fakeTime()
+  page = new FakePage()
+  page.install()
+})
+afterEach(() => {
+  page.remove()
+  realTime()
+})
+
+const connections = (socket) => socket.transport.instances.length
+const dispatch = (type) => page.dispatchEvent(new Event(type))
+
+test("a page that becomes visible does not connect a socket that never was", () => {
+  const socket = fakeSocket()
+  page.hide()
+  page.reveal()
+  pass(1000)
+  assert.equal(connections(socket), 0)
+})
+
+test("a connection lost while hidden is made again when the page is visible, once", () => {
+  const {socket, conn} = connected()
+  page.hide()
+  conn.drop()
+  pass(10_000, 100)
+  assert.equal(connections(socket), 1)
+  assert.equal(socket.conn, null)
+  page.reveal()
+  assert.equal(connections(socket), 2)
+  socket.conn.open()
+  pass(10_000, 100)
+  assert.equal(connections(socket), 2)
+  assert.equal(socket.isConnected(), true)
+})
+
+test("becoming visible does not wait for the back-off, and the back-off does not disturb the new connection", () => {
+  const {socket, conn} = connected({reconnectAfterMs: () => 5000})
+  conn.drop()
+  page.hide()
+  page.reveal()
+  assert.equal(connections(socket), 2)
+  pass(6000)
+  assert.equal(connections(socket), 2)
+  assert.equal(socket.connectionState(), "connecting")
+})
+
+test("a socket that was disconnected stays so when the page becomes visible", () => {
+  const {socket} = connected()
+  socket.disconnect()
+  page.hide()
+  page.reveal()
+  pass(1000)
+  assert.equal(connections(socket), 1)
+})
+
+test("after replaceTransport the next connect is left to who replaced it", () => {
+  const other = fakeTransport()
+  const socket = fakeSocket()
+  socket.connect()
+  socket.conn.confirmsClose = false
+  page.hide()
+  page.reveal()
+  pass(100)
+  socket.replaceTransport(other)
+  pass(10_000, 100)
+  page.hide()
+  page.reveal()
+  assert.equal(other.instances.length, 0)
+})
+
+test("an open connection is left alone", () => {
+  const {socket, conn} = connected()
+  page.hide()
+  page.reveal()
+  assert.equal(socket.conn, conn)
+  assert.equal(connections(socket), 1)
+})
+
+test("pagehide disconnects, and pageshow connects again", () => {
+  const {socket, conn} = connected()
+  dispatch("pagehide")
+  assert.equal(conn.closeCalls.length, 1)
+  assert.equal(socket.conn, null)
+  pass(1000)
+  assert.equal(connections(socket), 1)
+  dispatch("pageshow")
+  assert.equal(connections(socket), 2)
+  dispatch("pageshow")
+  assert.equal(connections(socket), 2)
+})
+
+test("pageshow does nothing when someone disconnected meanwhile", () => {
+  const {socket} = connected()
+  dispatch("pagehide")
+  socket.disconnect()
+  dispatch("pageshow")
+  assert.equal(connections(socket), 1)
+})
+
+test("pageshow does nothing when someone connected meanwhile", () => {
+  const {socket} = connected()
+  dispatch("pagehide")
+  socket.connect()
+  dispatch("pageshow")
+  assert.equal(connections(socket), 2)
+})
+
+test("pageshow does nothing when someone connected meanwhile and the server has said goodbye", () => {
+  const {socket} = connected()
+  dispatch("pagehide")
+  socket.connect()
+  socket.conn.open()
+  socket.conn.drop(1000)
+  dispatch("pageshow")
+  assert.equal(connections(socket), 2)
+})
+
+test("a disconnect while the visible page is about to reconnect wins", () => {
+  const socket = fakeSocket()
+  socket.connect()
+  socket.conn.confirmsClose = false
+  page.hide()
+  page.reveal()
+  pass(100)
+  socket.disconnect()
+  pass(10_000, 100)
+  assert.equal(connections(socket), 1)
+  assert.equal(socket.conn, null)
+})
+
+test("pagehide of a socket that is not connected is not remembered", () => {
+  const socket = fakeSocket()
+  dispatch("pagehide")
+  dispatch("pageshow")
+  assert.equal(connections(socket), 0)
+})
+
+test("a socket disconnected while hidden and connected again reconnects as ever", () => {
+  const {socket} = connected()
+  page.hide()
+  socket.disconnect()
+  page.reveal()
+  socket.connect()
+  socket.conn.open()
+  socket.conn.drop()
+  pass(20)
+  assert.equal(connections(socket), 3)
+})
+
+test("a socket that was disconnected no longer listens to its page", () => {
+  const added = []
+  const addEventListener = page.addEventListener.bind(page)
+  page.addEventListener = (type, listener, options) => {
+    added.push(options.signal)
+    addEventListener(type, listener, options)
+  }
+  const {socket} = connected()
+  assert.equal(added.length, 3)
+  socket.disconnect()
+  assert.ok(added.every(({aborted}) => aborted))
+})
