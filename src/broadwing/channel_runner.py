@@ -86,7 +86,7 @@ class ChannelRunner(Actor):
 
     # Called by the connection.
 
-    def start(self, message: Message, predecessor: "ChannelRunner | None", predecessor_ref: Any) -> None:
+    def start(self, message: Message, predecessor: "ChannelRunner | None", predecessor_ref: Any, size: int) -> None:
         """Begin the join; everything else that comes waits behind it.
 
         Raises:
@@ -99,7 +99,7 @@ class ChannelRunner(Actor):
                 params = decode_payload(handler, message.payload)
             except InvalidPayload as refused:
                 params = refused
-        self._post((_JOIN, message, params, predecessor, predecessor_ref))
+        self._post((_JOIN, message, params, predecessor, predecessor_ref, size))
 
     def receive(self, message: Message, size: int) -> None:
         """Take an event of the client.
@@ -126,10 +126,10 @@ class ChannelRunner(Actor):
         """Take a broadcast that this channel's class intercepts."""
         self._post_bounded((_OUT, message))
 
-    def leave(self, ref: Any) -> None:
+    def leave(self, ref: Any, size: int) -> None:
         """End at the client's wish, after what waits."""
         self.leaving = True
-        self._post((_LEAVE, ref))
+        self._post((_LEAVE, ref, size))
 
     def transport_closed(self, reason: Any) -> None:
         """End because the line is down: what waits is still handled, but nothing is written any more."""
@@ -263,9 +263,15 @@ class ChannelRunner(Actor):
                 self._unmatched(ref)
             self.connection.release(size)
         elif kind == _JOIN:
-            await self._join(*item[1:])
+            try:
+                await self._join(*item[1:-1])
+            finally:
+                self.connection.release(item[-1])
         elif kind == _LEAVE:
-            await self._leave(item[1])
+            try:
+                await self._leave(item[1])
+            finally:
+                self.connection.release(item[2])
         elif self.status == JOINED:
             if kind == _STOP:
                 await self._end(item[1], silent=item[2])

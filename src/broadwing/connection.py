@@ -9,6 +9,7 @@ from broadwing.core.messages import Broadcast, Message
 from broadwing.core.serializer import Encoded, Serializer
 from broadwing.core.socket_state import Route, SocketState
 from broadwing.exceptions import InvalidMessage
+from broadwing.intake import Intake
 from broadwing.transports.base import Transport
 
 if TYPE_CHECKING:
@@ -19,43 +20,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadwing.connection")
 
-# A client's own messages that may wait for their handlers, counted and in bytes, before nothing more is read from it.
-MAX_QUEUED, MAX_QUEUED_BYTES = 1_000, 16_000_000
 # What is kept of a join for as long as the channel lives must not be the peer's to choose freely.
 MAX_TOPIC_BYTES, MAX_REF_BYTES = 1_024, 255
 
 
-class Connection:
+class Connection(Intake):
     """The handler behind a transport that carries channels.
 
     Attributes:
-        transport: The client's line; `None` before it is up.
         socket: The application's object for this connection.
     """
 
-    __slots__ = (
-        "_id_subscription",
-        "_queued",
-        "_queued_bytes",
-        "_state",
-        "is_closed",
-        "mount",
-        "paused",
-        "serializer",
-        "socket",
-        "transport",
-    )
+    __slots__ = ("_id_subscription", "_state", "mount", "serializer", "socket")
 
     def __init__(self, mount: "SocketMount", socket: "Socket", serializer: Serializer) -> None:
+        super().__init__()
         self.mount = mount
         self.socket = socket
         self.serializer = serializer
-        self.transport: Transport | None = None
-        self.is_closed = False
-        self.paused = False
         self._state: SocketState[ChannelRunner] = SocketState()
-        self._queued = 0
-        self._queued_bytes = 0
         self._id_subscription: Subscription | None = None
 
     @property
@@ -86,12 +69,9 @@ class Connection:
             if route is Route.FORWARD:
                 size = len(data)
                 self._state.joined[topic][1].receive(message, size)
-                self._queued += 1
-                self._queued_bytes += size
-                if self._queued > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
-                    self._pause()
+                self.take(size)
             else:
-                self._control(route, message)
+                self._control(route, message, len(data))
         except InvalidMessage as error:
             logger.warning("%s: closing a connection with 1011: %s", self.mount.name, error)
             assert self.transport is not None  # a handler receives only between opened and closed
@@ -103,6 +83,7 @@ class Connection:
     def closed(self, reason: Any) -> None:
         """End all channels; their `terminate` gets `reason`."""
         self.is_closed = True
+        self.count_end(reason)
         if self._id_subscription is not None:
             self._id_subscription.cancel()
             self._id_subscription = None
@@ -123,15 +104,6 @@ class Connection:
         else:
             transport.send(*encoded)
 
-    def release(self, size: int) -> None:
-        """A message of the client has been handled; read on when enough have."""
-        self._queued -= 1
-        self._queued_bytes -= size
-        if self.paused and self._queued <= MAX_QUEUED // 2 and self._queued_bytes <= MAX_QUEUED_BYTES // 2:
-            self.paused = False
-            if self.transport is not None and not self.is_closed:
-                self.transport.resume_reading()
-
     def forget(self, runner: ChannelRunner) -> None:
         """A channel has ended; its topic is free again, unless a newer join has taken it already."""
         entry = self._state.joined.get(runner.topic)
@@ -145,14 +117,15 @@ class Connection:
 
     # What a message leads to.
 
-    def _control(self, route: Route, message: Message) -> None:
+    def _control(self, route: Route, message: Message, size: int) -> None:
         topic, ref = message.topic, message.ref
         if route is Route.HEARTBEAT:
             self._reply(None, ref, topic, "ok", {})
         elif route is Route.JOIN or route is Route.REJOIN:
-            self._join(message)
+            self._join(message, size)
         elif route is Route.LEAVE:
-            self._state.joined[topic][1].leave(ref)
+            self._state.joined[topic][1].leave(ref, size)
+            self.take(size)
         elif route is Route.LEAVE_NOTHING:
             self._reply(message.join_ref, ref, topic, "ok", {})
         elif route is Route.UNMATCHED:
@@ -166,7 +139,7 @@ class Connection:
             )
             self._reply(message.join_ref, ref, topic, "error", {"reason": "too many channels joined"})
 
-    def _join(self, message: Message) -> None:
+    def _join(self, message: Message, size: int) -> None:
         topic = message.topic
         channel_route = self.mount.routes.match(topic) if type(topic) is str else None
         if channel_route is None:
@@ -178,20 +151,15 @@ class Connection:
             return
         runner = ChannelRunner(self, channel_route, message)
         previous_ref, predecessor = self._state.joined.get(topic, (None, None))
-        runner.start(message, predecessor, previous_ref)
+        runner.start(message, predecessor, previous_ref, size)
         self._state.joined[topic] = (message.join_ref, runner)
+        self.take(size)
 
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> None:
         assert self.transport is not None  # a handler receives only between opened and closed
         self.transport.send(
             *self.serializer.message(join_ref, ref, topic, "phx_reply", {"response": response, "status": status})
         )
-
-    def _pause(self) -> None:
-        if not self.paused and self.transport is not None:
-            self.paused = True
-            self.endpoint.statistics.readers_paused += 1
-            self.transport.pause_reading()
 
     def _on_id_broadcast(self, message: Broadcast) -> None:
         if message.event == "disconnect" and self.transport is not None:
