@@ -172,7 +172,8 @@ export class Channel {
   }
 
   /**
-   * Hook to be overridden: sees every event of the channel, internal ones too, and returns the payload for the callbacks.
+   * Hook to be overridden: sees every event of the channel, internal ones too, and returns the payload that the
+   * callbacks get.
    *
    * @param {string} _event
    * @param {any} payload
@@ -244,7 +245,8 @@ export class Channel {
     const handled = this.onMessage(event, payload, ref, joinRef)
     if (payload && !handled) {
       throw new Error(
-        `channel.onMessage returned ${handled} for "${event}" on "${this.topic}"; it must return the payload, changed or not`,
+        `channel.onMessage returned ${handled} for "${event}" on "${this.topic}"; ` +
+          "it must return the payload, changed or not",
       )
     }
     for (const bind of this.#bindings.filter((candidate) => candidate.event === event)) {

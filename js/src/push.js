@@ -54,9 +54,10 @@ export class Push {
   send() {
     this.startTimeout()
     this.sent = true
+    const {event, ref} = this
     const {topic, socket} = this.channel
     try {
-      this.#message = {topic, event: this.event, payload: this.payload(), ref: this.ref, join_ref: this.channel.joinRef()}
+      this.#message = {topic, event, payload: this.payload(), ref, join_ref: this.channel.joinRef()}
       socket.push(this.#message)
     } catch (error) {
       this.reset()

@@ -39,8 +39,8 @@ function encodePush(message) {
     const bytes = utf8(String(message[name] ?? ""))
     if (bytes.length > MAX_FIELD_BYTES) {
       throw new RangeError(
-        `unable to convert ${name} to binary: it takes ${bytes.length} bytes of UTF-8 and a binary frame has room for ` +
-          `${MAX_FIELD_BYTES}; shorten it, or send the payload as JSON`,
+        `unable to convert ${name} to binary: it takes ${bytes.length} bytes of UTF-8 and a binary frame has room ` +
+          `for ${MAX_FIELD_BYTES}; shorten it, or send the payload as JSON`,
       )
     }
     return bytes
@@ -75,8 +75,8 @@ function decodeFrame(frame) {
     }
     default:
       throw new TypeError(
-        `unable to decode a binary frame that starts with ${frame[0]}; the server sends ${PUSH} (push), ${REPLY} (reply) ` +
-          `or ${BROADCAST} (broadcast) in version 2.0.0`,
+        `unable to decode a binary frame that starts with ${frame[0]}; in version 2.0.0 the server sends ` +
+          `${PUSH} (push), ${REPLY} (reply) or ${BROADCAST} (broadcast)`,
       )
   }
 }

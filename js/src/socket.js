@@ -143,7 +143,9 @@ export class Socket {
     const url = appendParams(appendParams(this.endPoint, this.params()), {vsn: this.vsn})
     if (!url.startsWith("/")) return url
     if (typeof location === "undefined") {
-      throw new TypeError(`there is no page that "${this.endPoint}" could belong to; give a full URL such as ws://localhost:4000/socket`)
+      throw new TypeError(
+        `there is no page that "${this.endPoint}" could belong to; give a full URL such as ws://localhost:4000/socket`,
+      )
     }
     if (url.startsWith("//")) return `${this.protocol()}:${url}`
     return `${this.protocol()}://${location.host}${url}`
@@ -220,12 +222,11 @@ export class Socket {
    * @param {Channel} [except] The channel that is about to join.
    */
   leaveOpenTopic(topic, except) {
-    const duplicates = this.channels.filter((channel) => {
-      return channel !== except && channel.topic === topic && (channel.isJoined() || channel.isJoining() || channel.isErrored())
-    })
-    for (const duplicate of duplicates) {
+    for (const channel of [...this.channels]) {
+      if (channel === except || channel.topic !== topic) continue
+      if (!channel.isJoined() && !channel.isJoining() && !channel.isErrored()) continue
       this.log("transport", `leaving duplicate topic "${topic}"`)
-      duplicate.leave()
+      channel.leave()
     }
   }
 
@@ -235,8 +236,10 @@ export class Socket {
    * @param {import("./types.js").Message} message
    */
   push(message) {
-    const {topic, event, payload, ref, join_ref} = message
-    this.log("push", `${topic} ${event} (${join_ref}, ${ref})`, payload)
+    if (this.hasLogger()) {
+      const {topic, event, payload, ref, join_ref} = message
+      this.log("push", `${topic} ${event} (${join_ref}, ${ref})`, payload)
+    }
     if (this.isConnected()) this.#send(message)
     else this.sendBuffer.push(message)
   }
@@ -424,7 +427,7 @@ export class Socket {
   #received({data}) {
     this.decode(data, (message) => {
       const {topic, event, payload, ref, join_ref} = message
-      this.log("receive", `${payload?.status ?? ""} ${topic} ${event} (${ref})`.trim(), payload)
+      if (this.hasLogger()) this.log("receive", `${payload?.status ?? ""} ${topic} ${event} (${ref})`.trim(), payload)
       this.#heartbeat.answered(ref)
       for (const channel of [...this.channels]) {
         if (channel.isMember(topic, event, payload, join_ref)) channel.trigger(event, payload, ref, join_ref)

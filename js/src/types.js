@@ -25,7 +25,7 @@
  *
  * @typedef {new (url: string, protocols?: string[]) => Transport} TransportClass
  *
- * @typedef {{code: number, reason: string, wasClean: boolean}} CloseInfo What onClose callbacks read from a close event.
+ * @typedef {{code: number, reason: string, wasClean: boolean}} CloseInfo What callbacks read from a close event.
  *
  * @typedef {(message: Message, callback: (encoded: string|ArrayBuffer) => any) => any} Encode
  * @typedef {(raw: any, callback: (message: Message) => any) => any} Decode

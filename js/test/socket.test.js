@@ -98,6 +98,19 @@ describe("constructor", () => {
     assert.equal(log.mock.callCount(), 1)
     mock.restoreAll()
   })
+
+  test("logs what is sent and received, but neither params nor tokens", () => {
+    const lines = []
+    const logger = (kind, message, data) => lines.push([kind, message, data])
+    const {socket, conn} = connected({logger, params: {token: "secret"}, authToken: "secret"})
+    socket.push({topic: "t", event: "e", payload: {n: 1}, ref: "2", join_ref: "1"})
+    conn.receive("1", "2", "t", "phx_reply", {status: "ok", response: {}})
+    assert.deepEqual(lines, [
+      ["transport", "connected to ws://example.com/socket/websocket", undefined],
+      ["push", "t e (1, 2)", {n: 1}],
+      ["receive", "ok t phx_reply (2)", {status: "ok", response: {}}],
+    ])
+  })
 })
 
 describe("URL", () => {
