@@ -23,6 +23,7 @@ from broadwing.exceptions import (
     TokenMissing,
 )
 from broadwing.handlers import intercept, on
+from broadwing.raw import RawSocket
 from broadwing.returns import Error, Ok, Reply, Stop
 from broadwing.socket import Socket
 from broadwing.telemetry import ParameterFilter
@@ -48,6 +49,7 @@ __all__ = [
     "Ok",
     "ParameterFilter",
     "PubSubUnavailable",
+    "RawSocket",
     "RemoteProtocolError",
     "Reply",
     "Socket",

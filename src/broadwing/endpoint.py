@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from broadwing.channel_runner import ChannelRunner
 from broadwing.core.codec import Body, body
@@ -17,16 +17,21 @@ from broadwing.exceptions import ConfigurationError, MissingSecret
 from broadwing.fastlane import Fastlane, Lane
 from broadwing.mounts import SocketMount
 from broadwing.pubsub.pubsub import PubSub, Subscription
+from broadwing.raw import RawSocket
+from broadwing.raw_connection import RawMount, RawRunner
 from broadwing.socket import Socket
 from broadwing.statistics import Statistics
 from broadwing.telemetry import ParameterFilter
 from broadwing.transports.asgi import AsgiLine, Receive, Scope, Send, refuse_plain_http
 from broadwing.transports.base import Format
 from broadwing.transports.lifespan import not_found, own_path, serve_lifespan
+from broadwing.transports.longpoll import LongPollEntrance
 from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
 from broadwing.transports.websocket import WebSocketEntrance
 
 logger = logging.getLogger("broadwing.endpoint")
+
+_E = TypeVar("_E", WebSocketEntrance, LongPollEntrance)
 
 
 class Endpoint:
@@ -69,8 +74,9 @@ class Endpoint:
         self.pubsub = PubSub(pubsub, codec=BroadcastCodec(), dispatcher=self.fastlane.dispatch)
         self.is_draining = False
         self._websockets: list[tuple[WebSocketEntrance, DrainOptions | None]] = []
+        self._longpolls: list[tuple[LongPollEntrance, DrainOptions | None]] = []
         self._lanes: dict[tuple[Serializer, Format, frozenset[str]], Lane] = {}
-        self._lingering: set[ChannelRunner] = set()
+        self._lingering: set[ChannelRunner | RawRunner] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._drained: asyncio.Task[None] | None = None
@@ -94,7 +100,7 @@ class Endpoint:
     def socket(
         self,
         path: str,
-        socket: type[Socket],
+        socket: type[Socket] | type[RawSocket],
         *,
         websocket: bool | WebSocketOptions | Mapping[str, Any] = True,
         longpoll: bool | LongPollOptions | Mapping[str, Any] = False,
@@ -107,7 +113,7 @@ class Endpoint:
         Args:
             path: Where; clients connect to `path + "/websocket"` or `path + "/longpoll"`. May hold `:name` segments, which
                 become connect parameters.
-            socket: A `Socket` class. The same class may be mounted several times.
+            socket: A `Socket` or `RawSocket` class. The same class may be mounted several times.
             websocket: `True`, `False`, a mapping or `WebSocketOptions`.
             longpoll: `True`, `False`, a mapping or `LongPollOptions`.
             drainer: `False` closes all connections at once on shutdown; else how they are drained.
@@ -116,32 +122,36 @@ class Endpoint:
 
         Raises:
             ConfigurationError: An option or a channel route is wrong.
+            MissingSecret: `longpoll` is on and the endpoint has no `secret_key_base`.
         """
-        unknown = sorted(set(log) - {"log", "log_join", "log_handle_in"})
+        is_raw = issubclass(socket, RawSocket)
+        unknown = sorted(set(log) - (set() if is_raw else {"log", "log_join", "log_handle_in"}))
         if unknown:
             raise ConfigurationError(f"unknown keys {unknown} for socket({path!r}, ...)")
-        mount = SocketMount(self, socket, **log)
-        settings = options(WebSocketOptions, websocket)
+        mount = RawMount(self, socket) if issubclass(socket, RawSocket) else SocketMount(self, socket, **log)
         draining = options(DrainOptions, drainer)
-        if settings is not None:
-            entrance = WebSocketEntrance(
-                mount,
-                compile_path(path.rstrip("/") + settings.path),
-                settings,
-                check_origin=self.check_origin,
-                url_host=self.host,
-                auth_token=auth_token,
-                secret_key_base=self._secret_key_base,
-            )
-            self._websockets.append((entrance, draining))
+        common: dict[str, Any] = {
+            "check_origin": self.check_origin,
+            "url_host": self.host,
+            "auth_token": auth_token,
+            "secret_key_base": self._secret_key_base,
+        }
+        websockets = options(WebSocketOptions, websocket)
+        if websockets is not None:
+            at = compile_path(path.rstrip("/") + websockets.path)
+            self._websockets.append((WebSocketEntrance(mount, at, websockets, **common), draining))
+        polls = options(LongPollOptions, longpoll)
+        if polls is not None:
+            at = compile_path(path.rstrip("/") + polls.path)
+            self._longpolls.append((LongPollEntrance(mount, at, polls, server=self, **common), draining))
 
     def websocket_entrance(self, path: str) -> tuple[WebSocketEntrance, dict[str, str]] | None:
         """Find what is mounted for WebSockets at `path`."""
-        for entrance, _ in self._websockets:
-            variables = entrance.pattern.match(path)
-            if variables is not None:
-                return entrance, variables
-        return None
+        return _entrance(self._websockets, path)
+
+    def longpoll_entrance(self, path: str) -> tuple[LongPollEntrance, dict[str, str]] | None:
+        """Find what is mounted for long polling at `path`."""
+        return _entrance(self._longpolls, path)
 
     # Sending.
 
@@ -194,8 +204,8 @@ class Endpoint:
         else:
             self._loop.call_soon_threadsafe(function, *args)
 
-    def linger(self, runner: ChannelRunner) -> None:
-        """Hold on to a channel that still works although its connection is gone."""
+    def linger(self, runner: "ChannelRunner | RawRunner") -> None:
+        """Hold on to a channel or raw socket that still works although its connection is gone."""
         task = runner.task
         if task is not None:
             self._lingering.add(runner)
@@ -232,7 +242,7 @@ class Endpoint:
                     lambda entrance=entrance: len(entrance.sweeper.members),
                     settings or at_once,
                 )
-                for entrance, settings in self._websockets
+                for entrance, settings in (*self._websockets, *self._longpolls)
             )
         )
 
@@ -249,6 +259,8 @@ class Endpoint:
                 await asyncio.wait(late)
         for entrance, _ in self._websockets:
             entrance.sweeper.stop()
+        for poll_entrance, _ in self._longpolls:
+            await poll_entrance.stop()
         await self.pubsub.stop()
         self._loop = None
 
@@ -278,6 +290,10 @@ class Endpoint:
         if found is not None:
             await refuse_plain_http(found[0], found[1], scope, path, send)
             return True
+        polled = self.longpoll_entrance(path)
+        if polled is not None:
+            await polled[0].serve(scope, path, polled[1], receive, send)
+            return True
         return False
 
 
@@ -293,6 +309,14 @@ class BroadcastCodec:
         """The reverse."""
         end = 3 + int.from_bytes(data[1:3])
         return Broadcast(topic, data[3:end].decode(), Body(data[end:], bool(data[0])))
+
+
+def _entrance(entrances: "Sequence[tuple[_E, Any]]", path: str) -> "tuple[_E, dict[str, str]] | None":
+    for entrance, _ in entrances:
+        variables = entrance.pattern.match(path)
+        if variables is not None:
+            return entrance, variables
+    return None
 
 
 def _broadcast(topic: Any, event: Any, payload: Any) -> Broadcast:

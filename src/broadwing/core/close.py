@@ -37,5 +37,10 @@ def received_close_is_valid(code: int) -> bool:
     return code in _SENDABLE or code >= 3000
 
 
+def close_may_be_sent(code: int) -> bool:
+    """Tell whether an application may end a connection with `code`."""
+    return code in _SENDABLE or 3000 <= code <= 4999
+
+
 # 1012-1014 came into the registry after the RFC. Codes from 5000 on are nobody's, and let pass as Phoenix on Bandit does.
 _SENDABLE = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})

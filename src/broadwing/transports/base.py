@@ -6,7 +6,7 @@ side imports the other.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from broadwing.types import ConnectInfo
 
@@ -70,6 +70,15 @@ class Transport(Protocol):
 
     def resume_reading(self) -> None:
         """Take from the client again."""
+        ...
+
+
+@runtime_checkable
+class Pinger(Protocol):
+    """A transport that has pings, which plain ASGI and long polling have not."""
+
+    def ping(self, payload: bytes) -> None:
+        """Send a ping of up to 125 bytes; the pong comes to `Handler.control`."""
         ...
 
 
