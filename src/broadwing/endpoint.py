@@ -233,6 +233,8 @@ class Endpoint:
     async def _drain(self) -> None:
         self.fastlane.flush()
         at_once = DrainOptions(batch_size=1_000_000_000, shutdown=5.0)
+        entrances: list[tuple[WebSocketEntrance | LongPollEntrance, DrainOptions | None]]
+        entrances = [*self._websockets, *self._longpolls]
         await asyncio.gather(
             *(
                 drain(
@@ -242,13 +244,15 @@ class Endpoint:
                     lambda entrance=entrance: len(entrance.sweeper.members),
                     settings or at_once,
                 )
-                for entrance, settings in (*self._websockets, *self._longpolls)
+                for entrance, settings in entrances
             )
         )
 
     async def stop(self) -> None:
         """Drain, wait for handlers that are still at work, leave the bus."""
         await self.drain()
+        for polls, _ in self._longpolls:
+            await polls.stop()
         tasks = {task for runner in self._lingering if (task := runner.task) is not None}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=5.0)
@@ -259,8 +263,6 @@ class Endpoint:
                 await asyncio.wait(late)
         for entrance, _ in self._websockets:
             entrance.sweeper.stop()
-        for poll_entrance, _ in self._longpolls:
-            await poll_entrance.stop()
         await self.pubsub.stop()
         self._loop = None
 
