@@ -11,6 +11,7 @@ BroadwingError
 │           └── InvalidVersion  that `vsn` is no version at all
 ├── EtfError                a value that no external term holds, or bytes that are no acceptable one
 ├── PubSubUnavailable       the bus between nodes cannot take a message now
+├── EnvelopeError           a message on the bus that is not one of ours
 ├── JoinError               raised by `Channel.join` to refuse a client
 ├── ConnectError            raised by `Socket.connect` to refuse a connection
 └── TokenError
@@ -86,6 +87,10 @@ class EtfError(BroadwingError):
 
 class PubSubUnavailable(BroadwingError):
     """The adapter's way to the other nodes is full or closed."""
+
+
+class EnvelopeError(BroadwingError):
+    """A message on the bus cannot be read: foreign, damaged, or of another version."""
 
 
 class JoinError(BroadwingError):

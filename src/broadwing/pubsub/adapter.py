@@ -4,37 +4,36 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 Receive = Callable[[str, bytes], None]
-"""Called in the loop with a topic and the bytes that another node published on it."""
+"""Called in the loop with a topic and the bytes that a node published on it."""
 
 
 class Adapter(Protocol):
-    """A bus between nodes.
+    """A bus between nodes; all methods are called in the loop.
 
-    Guarantees an adapter gives: what one node publishes on one topic arrives in order and at most once; a node
-    never receives what it published itself; once the awaitable that `subscribe` returned is done, everything published
-    after it arrives. It promises nothing about messages published while the bus is down.
+    Guarantees: what one node publishes on one topic arrives in order and at most once; a node does not receive what it
+    published itself, except by `publish_to` its own name; once the awaitable of `subscribe` is done, everything published
+    after it arrives. Connections and subscriptions are restored by themselves after an outage; nothing is promised of
+    messages published during one. No method blocks or waits.
     """
 
-    @property
-    def node_name(self) -> str:
-        """This node's name, unique on the bus."""
-        ...
+    node_name: str  # unique on the bus
+    is_alone: bool  # there can be no other node, so that nothing need be encoded for one
+    is_up: bool  # as far as the adapter knows; a deaf connection is found by PubSub's canary
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether there can be no other node, so that nothing need be encoded for one."""
-        ...
-
-    async def start(self, receive: Receive) -> None:
-        """Connect, and from now on hand what other nodes publish to `receive`."""
+    async def start(self, receive: Receive, changed: Callable[[], None]) -> None:
+        """Begin to connect; call `changed` whenever `is_up` changes. Raises only for a configuration that can never work."""
         ...
 
     async def stop(self) -> None:
-        """Disconnect; idempotent."""
+        """Send what was published, disconnect, end every task; idempotent."""
+        ...
+
+    async def reconnect(self) -> None:
+        """Drop the connections and make new ones, subscriptions included: this node was found deaf."""
         ...
 
     def subscribe(self, topic: str) -> Awaitable[None] | None:
-        """Somebody here listens to `topic` now; `None` when there is nothing to wait for."""
+        """Somebody here listens to `topic` now. Await it for the bus's confirmation; `None`: none is needed."""
         ...
 
     def unsubscribe(self, topic: str) -> None:
@@ -42,17 +41,9 @@ class Adapter(Protocol):
         ...
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Send to all other nodes that listen; never waits.
-
-        Raises:
-            PubSubUnavailable: The bus is down and its queue is full.
-        """
+        """Send to all other nodes that listen. Raises PubSubUnavailable when the bus is down or its queue is full."""
         ...
 
     def publish_to(self, node: str, topic: str, data: bytes) -> None:
-        """Send to one node; an unknown node is a no-op.
-
-        Raises:
-            PubSubUnavailable: As for `publish`.
-        """
+        """Send to one node through the bus, itself included; an unknown node is a no-op. Raises as `publish`."""
         ...

@@ -1,14 +1,21 @@
 """Publish and subscribe by topic, on this node and through an adapter on all others."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable
 from threading import get_ident
 from typing import Any, Protocol
 
-from broadwing.exceptions import ConfigurationError
+from broadwing.exceptions import EnvelopeError
 from broadwing.pubsub.adapter import Adapter
+from broadwing.pubsub.batch import pack, unpack
+from broadwing.pubsub.health import CANARY_TOPIC, Health, Watch
+from broadwing.pubsub.interest import Interest
 from broadwing.pubsub.local import LocalAdapter
+from broadwing.pubsub.outbox import Outbox, Policy
 from broadwing.pubsub.registry import Registry, Sink, Subscribers
+
+logger = logging.getLogger("broadwing.pubsub")
 
 Dispatcher = Callable[[Subscribers, Any, Hashable], int]
 """Delivers one message to a topic's subscribers but the sender's key; returns how many were handed it."""
@@ -22,7 +29,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, topic: str, data: bytes) -> Any:
-        """The message another node encoded."""
+        """The message another node encoded. Raises EnvelopeError for one that is not ours."""
         ...
 
 
@@ -58,19 +65,40 @@ class PubSub:
     Messages are opaque here: `codec` turns them into bytes for other nodes, `dispatcher` hands them to subscribers.
 
     Args:
-        url: Which adapter to use: `local://` (this process alone).
-        codec: How messages travel; needed by adapters that leave the process.
+        adapter: The bus to the other nodes; without one this process is alone.
+        codec: How messages travel.
         dispatcher: How local delivery is done.
+        on_unavailable: What publishing does while the bus is down: `queue` waits in a bounded queue while local delivery goes
+            on; `raise` raises `PubSubUnavailable`, and nobody got the message.
+        queue_limit: Most messages that may wait for the bus.
+        canary_interval: Seconds between the proofs that this node hears the bus.
+        canary_timeout: Seconds such a proof may take, and a subscription's confirmation.
 
-    Raises:
-        ConfigurationError: The URL names no adapter.
+    Attributes:
+        registry: Who listens on this node.
+        dropped: Messages from the bus that were not ours, and were dropped.
     """
 
-    def __init__(self, url: str = "local://", *, codec: Codec, dispatcher: Dispatcher = deliver_to_all) -> None:
+    def __init__(
+        self,
+        adapter: Adapter | None = None,
+        *,
+        codec: Codec,
+        dispatcher: Dispatcher = deliver_to_all,
+        on_unavailable: Policy = "queue",
+        queue_limit: int = 10_000,
+        canary_interval: float = 5.0,
+        canary_timeout: float = 5.0,
+    ) -> None:
         self.registry = Registry()
-        self._adapter = _adapter(url)
+        self.dropped = 0
+        self._adapter: Adapter = adapter or LocalAdapter()
         self._codec = codec
         self._dispatch = dispatcher
+        self._outbox = Outbox(self._adapter, on_unavailable, queue_limit)
+        self._interest = Interest(self._adapter, canary_timeout)
+        self._watch = Watch(self._adapter, canary_interval, canary_timeout, self._tell)
+        self._observers: list[Callable[[Health], object]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
 
@@ -79,14 +107,32 @@ class PubSub:
         """This node's name on the bus."""
         return self._adapter.node_name
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there can be no other node."""
+        return self._adapter.is_alone
+
+    @property
+    def health(self) -> Health:
+        """How the bus is; `UP` for a process that is alone."""
+        return Health.UP if self._adapter.is_alone else self._watch.health
+
+    def on_health(self, observer: Callable[[Health], object]) -> None:
+        """Call `observer` with the new `Health` whenever it changes, in the loop."""
+        self._observers.append(observer)
+
     async def start(self) -> None:
-        """Connect to the bus; broadcasts from other nodes arrive from now on."""
+        """Connect to the bus; messages of other nodes arrive from now on. Does not wait for a bus that is down."""
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
-        await self._adapter.start(self._receive)
+        await self._adapter.start(self._receive, self._changed)
+        if not self._adapter.is_alone:
+            self._watch.start()
 
     async def stop(self) -> None:
-        """Leave the bus. Local subscriptions stay."""
+        """Send what waits if the bus is up, then leave it. Local subscriptions stay."""
+        await self._watch.stop()
+        self._outbox.flush()
         await self._adapter.stop()
 
     def subscribe(self, topic: str, callback: Callable[[Any], object]) -> Subscription:
@@ -98,22 +144,37 @@ class PubSub:
         self.attach(topic, subscription, subscription)
         return subscription
 
+    def prepare(self, topic: str) -> Awaitable[None] | None:
+        """Tell the bus of a subscription that `attach` is about to make.
+
+        Returns:
+            What to await until other nodes' messages are sure to arrive; `None`: they are. Call `unprepare` in any case, after
+            `attach` or instead of it.
+        """
+        return None if self._adapter.is_alone else self._interest.add(topic)
+
+    def unprepare(self, topic: str) -> None:
+        """End what `prepare` began."""
+        if not self._adapter.is_alone:
+            self._interest.remove(topic)
+
     def attach(
         self, topic: str, key: Hashable, sink: Sink, metadata: Hashable = None
     ) -> tuple[Subscribers, Awaitable[None] | None]:
         """Subscribe under a key and with metadata that the dispatcher understands.
 
         Returns:
-            The topic's subscribers, and what to await before other nodes' messages are sure to arrive (`None`: nothing).
+            The topic's subscribers, and what to await until other nodes' messages are sure to arrive (`None`: they are).
         """
-        new = topic not in self.registry.topics
-        subscribers = self.registry.add(topic, key, sink, metadata)
-        return subscribers, self._adapter.subscribe(subscribers.topic) if new else None
+        waiting = None
+        if not self._adapter.is_alone and topic not in self.registry.topics:
+            waiting = self._interest.add(topic)
+        return self.registry.add(topic, key, sink, metadata), waiting
 
     def detach(self, topic: str, key: Hashable, metadata: Hashable = None) -> None:
         """End a subscription made by `attach`."""
-        if self.registry.discard(topic, key, metadata):
-            self._adapter.unsubscribe(topic)
+        if self.registry.discard(topic, key, metadata) and not self._adapter.is_alone:
+            self._interest.remove(topic)
 
     def broadcast(self, topic: str, message: Any, sender: Hashable = None) -> None:
         """Send a message to all nodes' subscribers of `topic`, but to `sender` on this one.
@@ -121,31 +182,35 @@ class PubSub:
         Callable from any thread. Other nodes come first: when the bus refuses, nobody local got it either.
 
         Raises:
-            PubSubUnavailable: The adapter's outgoing queue is full or closed.
+            PubSubUnavailable: The bus is down and the policy is `raise`, or too much waits for it.
 
         Delivery: at most once, in order per publisher and topic. Cancellation: not a switch point.
         Source: phoenix_pubsub `lib/phoenix/pubsub.ex`, broadcast.
         """
+        if self._loop is not None and get_ident() != self._thread:
+            self._outbox.check()
+            self._loop.call_soon_threadsafe(self.broadcast, topic, message, sender)
+            return
         if not self._adapter.is_alone:
-            self._adapter.publish(topic, self._codec.encode(message))
-        self.local_broadcast(topic, message, sender)
+            self._outbox.put(topic, self._codec.encode(message))
+        subscribers = self.registry.topics.get(topic)
+        if subscribers is not None:
+            self._dispatch(subscribers, message, sender)
 
     def local_broadcast(self, topic: str, message: Any, sender: Hashable = None) -> None:
         """Send a message to this node's subscribers only. Callable from any thread."""
         if self._loop is not None and get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self._deliver, topic, message, sender)
         else:
-            subscribers = self.registry.topics.get(topic)
-            if subscribers is not None:
-                self._dispatch(subscribers, message, sender)
+            self._deliver(topic, message, sender)
 
     def direct_broadcast(self, node: str, topic: str, message: Any) -> None:
         """Send a message to one node's subscribers; an unknown node is a no-op.
 
         Raises:
-            PubSubUnavailable: The adapter's outgoing queue is full or closed.
+            PubSubUnavailable: The bus is down or full.
         """
-        self._adapter.publish_to(node, topic, self._codec.encode(message))
+        self._adapter.publish_to(node, topic, pack([self._codec.encode(message)]))
 
     def _deliver(self, topic: str, message: Any, sender: Hashable) -> None:
         subscribers = self.registry.topics.get(topic)
@@ -153,11 +218,27 @@ class PubSub:
             self._dispatch(subscribers, message, sender)
 
     def _receive(self, topic: str, data: bytes) -> None:
-        self._deliver(topic, self._codec.decode(topic, data), None)
+        if topic == CANARY_TOPIC:
+            self._watch.heard(data)
+            return
+        subscribers = self.registry.topics.get(topic)
+        if subscribers is None:
+            return  # unsubscribed while it was on its way, or a bus that knows no topics
+        try:
+            for envelope in unpack(data):
+                self._dispatch(subscribers, self._codec.decode(topic, envelope), None)
+        except (ValueError, EnvelopeError) as error:
+            self.dropped += 1
+            if self.dropped == 1 or self.dropped % 1000 == 0:  # a stranger on the bus must not fill the log
+                logger.warning("dropped a message on %r that is not ours (%d so far): %s", topic, self.dropped, error)
 
+    def _changed(self) -> None:
+        self._watch.changed()
+        self._outbox.flush()
 
-def _adapter(url: str) -> Adapter:
-    scheme = url.partition("://")[0]
-    if scheme == "local":
-        return LocalAdapter()
-    raise ConfigurationError(f"pubsub={url!r} names no adapter; accepted is local:// (this process alone)")
+    def _tell(self, health: Health) -> None:
+        for observer in list(self._observers):
+            try:
+                observer(health)
+            except Exception:  # an observer's fault must not end the watch
+                logger.exception("an observer of the bus's health raised")
