@@ -1,6 +1,7 @@
 """Sending connections away when the server stops: in batches, so that they do not all come back elsewhere at once."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ logger = logging.getLogger("broadwing.drain")
 
 # How often to look whether the closed connections are gone, in seconds.
 _LOOK = 0.02
+# What connections that are closed late have left to go: the transports' time limit for closing, and a sweep.
+_LAST_CALL = 4.5
 
 
 class Line(Protocol):
@@ -65,7 +68,18 @@ async def drain(
             while remaining():  # noqa: ASYNC110 - an event per connection would cost every one of them
                 await asyncio.sleep(_LOOK)
     except TimeoutError:
-        logger.warning("%s: %d connection(s) were not drained within %s s", name, remaining(), settings.shutdown)
+        logger.warning(
+            "%s: %d connection(s) were not drained within %s s and are closed at once",
+            name,
+            remaining(),
+            settings.shutdown,
+        )
+        for line in waiting:
+            line.close(CloseCode.SERVICE_RESTART)  # again for most of them, which means nothing
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_CALL):
+                while remaining():  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(_LOOK)
 
 
 class Remaining(Protocol):

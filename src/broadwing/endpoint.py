@@ -27,7 +27,7 @@ from broadwing.transports.base import Format
 from broadwing.transports.lifespan import not_found, own_path, serve_lifespan
 from broadwing.transports.longpoll import LongPollEntrance
 from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
-from broadwing.transports.websocket import WebSocketEntrance
+from broadwing.transports.websocket_entrance import WebSocketEntrance
 
 logger = logging.getLogger("broadwing.endpoint")
 
@@ -220,21 +220,33 @@ class Endpoint:
             self._loop = loop
             self._thread = threading.get_ident()
             self._drained = None
-            self.is_draining = False
+            self._set_draining(False)
             await self.pubsub.start()
 
     async def drain(self) -> None:
         """Send all connections away as the mounts' `drainer` says; returns when they are gone. Idempotent."""
         if self._drained is None:
-            self.is_draining = True
+            self._set_draining(True)
             self._drained = asyncio.get_running_loop().create_task(self._drain())
         await asyncio.shield(self._drained)
+
+    def abort(self) -> None:
+        """End all WebSocket connections at once, without a word; the last resort when the server has to stop now."""
+        for entrance, _ in self._websockets:
+            entrance.abort()
+
+    def _set_draining(self, is_draining: bool) -> None:
+        self.is_draining = is_draining
+        for entrance, _ in self._entrances:
+            entrance.is_draining = is_draining
+
+    @property
+    def _entrances(self) -> "list[tuple[WebSocketEntrance | LongPollEntrance, DrainOptions | None]]":
+        return [*self._websockets, *self._longpolls]
 
     async def _drain(self) -> None:
         self.fastlane.flush()
         at_once = DrainOptions(batch_size=1_000_000_000, shutdown=5.0)
-        entrances: list[tuple[WebSocketEntrance | LongPollEntrance, DrainOptions | None]]
-        entrances = [*self._websockets, *self._longpolls]
         await asyncio.gather(
             *(
                 drain(
@@ -244,7 +256,7 @@ class Endpoint:
                     lambda entrance=entrance: len(entrance.sweeper.members),
                     settings or at_once,
                 )
-                for entrance, settings in entrances
+                for entrance, settings in self._entrances
             )
         )
 

@@ -12,7 +12,8 @@ from broadwing.core.request import Request
 from broadwing.core.upgrade import VERSION_HEADERS, check
 from broadwing.transports.base import Handler
 from broadwing.transports.entrance import Refusal
-from broadwing.transports.websocket import CLOSE_TIMEOUT, REASONS, WebSocketEntrance
+from broadwing.transports.websocket import CLOSE_TIMEOUT, REASONS
+from broadwing.transports.websocket_entrance import WebSocketEntrance
 
 logger = logging.getLogger("broadwing.transport")
 
@@ -123,6 +124,13 @@ class AsgiLine:
         try:
             outcome.opened(self)
             await self._read(receive)
+        except asyncio.CancelledError:
+            if self._receiver is not None:
+                raise
+            # The sweep has let go of a client that does not take its close; the server need not hear of it as an error.
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
         finally:
             entrance.sweeper.members.discard(self)
             self._ended("closed")
@@ -138,18 +146,22 @@ class AsgiLine:
                 return
             self._idle_since = self._entrance.sweeper.now
             text = message.get("text")
-            opcode, data = (TEXT, text.encode()) if text is not None else (BINARY, message["bytes"])
+            opcode, data = (TEXT, text.encode()) if text is not None else (BINARY, message.get("bytes") or b"")
             if self._handler is None:
                 continue  # closed by us; what the client sends until it notices means nothing
             if len(data) > limit:
                 self.close(CloseCode.TOO_BIG)
-            else:
+                continue
+            try:
                 self._handler.received(opcode, data)
+            except Exception:  # whatever one client's message sets off ends its own connection and nothing else
+                logger.exception("%s: closing a connection with 1011", self._entrance.host.name)
+                self.close(CloseCode.INTERNAL_ERROR)
 
     async def _refuse(self, scope: Scope, answer: Refusal) -> None:
         if "websocket.http.response" in (scope.get("extensions") or {}):
-            headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
-            await self._send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+            start = {"type": "websocket.http.response.start", "status": answer.status, "headers": _headers(answer)}
+            await self._send(start)
             await self._send({"type": "websocket.http.response.body", "body": answer.body})
         else:
             await self._send({"type": "websocket.close", "code": 1008})
@@ -169,13 +181,7 @@ class AsgiLine:
             return
         size = len(message.get("text") or message.get("bytes") or "")
         if self._weight > self._entrance.settings.max_buffer_bytes:
-            self._entrance.slow_readers += 1
-            logger.warning(
-                "%s: a client does not read: %d bytes wait for it; closing with %d",
-                self._entrance.host.name,
-                self._weight,
-                CloseCode.SLOW_READER,
-            )
+            self._entrance.slow_reader()
             self.close(CloseCode.SLOW_READER)
             return
         self._weight += size
@@ -199,6 +205,13 @@ class AsgiLine:
         self._ended(REASONS.get(code, "closed"))
         self._readable.set()
 
+    def abort(self) -> None:
+        """End the line at once, as far as that is the application's to do."""
+        self._closing = True
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.cancel()
+
     def pause_reading(self) -> None:
         """Take no more from the client for now."""
         self._idle_since = self._entrance.sweeper.now
@@ -212,9 +225,8 @@ class AsgiLine:
     def sweep(self, now: float) -> None:
         """Close after too long a silence; let go of a client that does not take its close."""
         if self._closing:
-            if now > self._deadline and self._receiver is not None:
-                self._receiver.cancel()
-                self._receiver = None
+            if now > self._deadline:
+                self.abort()
         elif now - self._idle_since > self._entrance.settings.timeout:
             self.close(CloseCode.PROTOCOL_ERROR if self._readable.is_set() else CloseCode.STALLED)
 
@@ -230,8 +242,8 @@ class AsgiLine:
                 for message in outbox:
                     await self._send(message)
                     self._weight -= len(message.get("text") or message.get("bytes") or "")
-        except (OSError, RuntimeError) as error:
-            # Servers differ in what they raise once the client is gone; the receiver hears of it by itself.
+        except Exception as error:  # servers differ in what they raise once the client is gone
+            # The receiver hears of it by itself.
             logger.debug("a client was gone when it was written to: %s", error)
             self._outbox.clear()
         finally:
@@ -258,8 +270,15 @@ async def refuse_plain_http(
 
 async def respond(send: Send, answer: Refusal) -> None:
     """Send a whole HTTP answer."""
-    headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
-    if answer.body:
-        headers.append((b"content-type", b"text/plain; charset=utf-8"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.start", "status": answer.status, "headers": _headers(answer)})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _headers(answer: Refusal) -> list[tuple[bytes, bytes]]:
+    given = {name for name, _ in answer.headers}
+    headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    if answer.body and b"content-type" not in given:
+        headers.append((b"content-type", b"text/plain; charset=utf-8"))
+    if b"cache-control" not in given:
+        headers.append((b"cache-control", b"max-age=0, private, must-revalidate"))
+    return headers

@@ -130,3 +130,7 @@ class Reception(Protocol):
     async def drain(self) -> None:
         """Send all connections away in batches; returns when they are gone."""
         ...
+
+    def abort(self) -> None:
+        """End all connections at once."""
+        ...

@@ -4,6 +4,7 @@ The order is Phoenix's (`lib/phoenix/transports/websocket.ex`), with one change:
 is looked at before the application's `connect` runs, not after.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ class Entrance:
         pattern: The whole path, mount and transport.
         options: The transport's settings.
         secret_key_base: The endpoint's secret, for what the transport signs itself.
+        is_draining: Whether the server is about to stop; nobody is let in any more.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Entrance:
         self.options = options
         self.auth_token = auth_token
         self.secret_key_base = secret_key_base
+        self.is_draining = False
         self._origin_option = check_origin if options.check_origin is None else options.check_origin
         if self._origin_option is False and not options.check_csrf:
             raise ConfigurationError(
@@ -108,6 +111,8 @@ class Entrance:
         """Check a WebSocket request up to the point where the application is asked."""
         if request.method != "GET":
             return Refusal(400)
+        if self.is_draining:
+            return STOPPING
         try:
             params = self.params(request, variables)
         except BadRequest as error:
@@ -132,13 +137,20 @@ class Entrance:
     async def admit(self, transport: str, visitor: Visitor) -> Refusal | Handler:
         """Ask the application."""
         try:
-            return await self.host.connect(transport, visitor.params, visitor.info)
+            handler = await self.host.connect(transport, visitor.params, visitor.info)
+            return STOPPING if self.is_draining else handler
         except VersionError as error:
             logger.warning("%s", error)
             return Refusal(403)
         except ConnectError as error:
             return self._refuse(error.reason)
-        except Exception:  # whatever the application raises refuses this client and nothing else
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # whatever the application raises refuses this client and nothing else
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
             logger.exception("connect of %s raised", self.host.name)
             return SERVER_ERROR
 
@@ -155,3 +167,4 @@ class Entrance:
 
 
 SERVER_ERROR = Refusal(500, b"Internal Server Error")
+STOPPING = Refusal(503)

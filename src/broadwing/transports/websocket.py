@@ -7,17 +7,15 @@ the application's WebSocket routes keep working.
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
 from broadwing.core.close import CloseCode
-from broadwing.core.deflate import MIN_COMPRESSED, cached_negotiate, deflate, inflate
-from broadwing.core.frames import BINARY, CLOSE, FAIL, PING, PONG, TEXT, FrameLimits, FrameReader, close_frame, frame
+from broadwing.core.frames import BINARY, CLOSE, FAIL, PING, PONG, TEXT, FrameReader, close_frame, frame
 from broadwing.core.request import Request
 from broadwing.core.upgrade import VERSION_HEADERS, check, refusal, response
 from broadwing.transports.base import Handler
-from broadwing.transports.entrance import Entrance, Refusal, Visitor
-from broadwing.transports.options import WebSocketOptions
-from broadwing.transports.sweep import Sweeper
+from broadwing.transports.entrance import SERVER_ERROR, STOPPING, Refusal, Visitor
+from broadwing.transports.websocket_entrance import LARGE, PLAIN, PlainFormat, WebSocketEntrance
 
 logger = logging.getLogger("broadwing.transport")
 
@@ -25,43 +23,6 @@ logger = logging.getLogger("broadwing.transport")
 CLOSE_TIMEOUT: Final = 3.0
 # A client has no reason to send anything before it is answered; this much is kept of one that does.
 MAX_EARLY_BYTES: Final = 65_536
-# Larger frames are written with a look at the client's buffer; see `WebSocketLine.write_large`.
-LARGE: Final = 262_144
-
-
-class PlainFormat:
-    """Uncompressed frames."""
-
-    __slots__ = ()
-
-    def frame(self, opcode: int, data: bytes) -> bytes:
-        """Wrap a message."""
-        return frame(opcode, data)
-
-    def is_large(self, frame: bytes) -> bool:
-        """Whether it could fill a buffer on its own."""
-        return len(frame) > LARGE
-
-
-class DeflateFormat(PlainFormat):
-    """Frames compressed for one window size; made once per broadcast for everybody who negotiated it."""
-
-    __slots__ = ("_bits",)
-
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
-
-    def frame(self, opcode: int, data: bytes) -> bytes:
-        """Compress and wrap a message, if that makes it shorter."""
-        if len(data) >= MIN_COMPRESSED:
-            packed = deflate(data, self._bits)
-            if len(packed) < len(data):
-                return frame(opcode, packed, compressed=True)
-        return frame(opcode, data)
-
-
-PLAIN: Final = PlainFormat()
-_DEFLATE: Final = {bits: DeflateFormat(bits) for bits in range(9, 16)}
 
 NEW, CONNECTING, OPEN, CLOSING, DONE = range(5)
 
@@ -73,34 +34,6 @@ REASONS: Final[dict[int, str]] = {
 }
 
 
-class WebSocketEntrance(Entrance):
-    """An entrance with what all its connections share.
-
-    Attributes:
-        sweeper: Looks after idle and closing connections.
-        slow_readers: Clients closed because they did not read.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        assert isinstance(self.options, WebSocketOptions)
-        settings = self.options
-        self.settings = settings
-        self.plain_limits = FrameLimits(settings.max_frame_size, settings.max_message_size)
-        self.deflate_limits = FrameLimits(settings.max_frame_size, settings.max_message_size, inflate)
-        self.sweeper = Sweeper(settings.timeout)
-        self.slow_readers = 0
-
-    def extensions(self, request: Request) -> tuple[str | None, PlainFormat, FrameLimits]:
-        """Negotiate permessage-deflate: the header to answer with, and what the connection works with."""
-        if self.settings.compress:
-            offers = tuple(request.header_all(b"sec-websocket-extensions"))
-            chosen = cached_negotiate(tuple(offer.decode("latin-1") for offer in offers)) if offers else None
-            if chosen is not None:
-                return chosen[0], _DEFLATE[chosen[1]], self.deflate_limits
-        return None, PLAIN, self.plain_limits
-
-
 class WebSocketLine(asyncio.Protocol):
     """One WebSocket connection on an asyncio transport, from the parsed request to the end.
 
@@ -110,7 +43,19 @@ class WebSocketLine(asyncio.Protocol):
         sink: The asyncio transport.
     """
 
-    __slots__ = ("_deadline", "_early", "_entrance", "_handler", "_reader", "_state", "_task", "format", "seen", "sink")
+    __slots__ = (
+        "_deadline",
+        "_early",
+        "_entrance",
+        "_handler",
+        "_raised",
+        "_reader",
+        "_state",
+        "_task",
+        "format",
+        "seen",
+        "sink",
+    )
 
     name: Final = "websocket"
 
@@ -124,6 +69,7 @@ class WebSocketLine(asyncio.Protocol):
         self._state = NEW
         self._task: asyncio.Task[None] | None = None
         self._early: bytearray | None = None
+        self._raised = False
         self._deadline = 0.0
 
     # The handshake.
@@ -145,13 +91,19 @@ class WebSocketLine(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._connect(request, visitor))
 
     async def _connect(self, request: Request, visitor: Visitor) -> None:
-        outcome = await self._entrance.admit(self.name, visitor)
-        self._task = None
-        if self._state != CONNECTING:
-            return
-        if isinstance(outcome, Refusal):
-            self._refuse(outcome)
-            return
+        try:
+            outcome = await self._entrance.admit(self.name, visitor)
+            self._task = None
+            if self._state == CONNECTING:
+                if isinstance(outcome, Refusal):
+                    self._refuse(outcome)
+                else:
+                    self._open(request, visitor, outcome)
+        except Exception:  # a fault on the way in must leave no client hanging
+            logger.exception("%s: the handshake failed", self._entrance.host.name)
+            self.abort()
+
+    def _open(self, request: Request, visitor: Visitor, outcome: Handler) -> None:
         extensions, self.format, limits = self._entrance.extensions(request)
         self._reader = FrameReader(limits)
         self._handler = outcome
@@ -167,7 +119,12 @@ class WebSocketLine(asyncio.Protocol):
     def _refuse(self, answer: Refusal) -> None:
         self._state = DONE
         self._entrance.sweeper.members.discard(self)
-        self.sink.write(refusal(*answer))
+        try:
+            head = refusal(*answer)
+        except Exception:  # what an error_handler answers may be no HTTP at all
+            logger.exception("%s: the error_handler's answer cannot be sent: %r", self._entrance.host.name, answer)
+            head = refusal(*SERVER_ERROR)
+        self.sink.write(head)
         self.sink.close()
 
     # Called by the protocol.
@@ -177,20 +134,25 @@ class WebSocketLine(asyncio.Protocol):
         self.seen = self._entrance.sweeper.now
         if self._state == OPEN:
             assert self._reader is not None
-            assert self._handler is not None
-            for opcode, payload in self._reader.feed(data):
-                if opcode == TEXT or opcode == BINARY:  # noqa: SIM109 - on the hot path two comparisons beat a tuple
-                    self._handler.received(opcode, payload)  # type: ignore[arg-type] # bytes with these opcodes
-                    if self._state != OPEN:
-                        return
-                else:
-                    self._control(opcode, payload)
+            try:
+                for opcode, payload in self._reader.feed(data):
+                    if self._state != OPEN:  # one of the messages before this one ended the connection
+                        if opcode == CLOSE or opcode == FAIL:  # noqa: SIM109 - as below
+                            self._finish()
+                            return
+                    elif opcode == TEXT or opcode == BINARY:  # noqa: SIM109 - on the hot path two comparisons beat a tuple
+                        self._handler.received(opcode, payload)  # type: ignore[union-attr, arg-type] # open, and bytes
+                    else:
+                        self._control(opcode, payload)
+            except Exception:  # whatever one client's message sets off ends its own connection and nothing else
+                logger.exception("%s: closing a connection with 1011", self._entrance.host.name)
+                self.close(CloseCode.INTERNAL_ERROR)
         elif self._state == CONNECTING:
             if self._early is None:
                 self._early = bytearray()
             self._early += data
             if len(self._early) > MAX_EARLY_BYTES:
-                self._abort()
+                self.abort()
         elif self._state == CLOSING and self._reader is not None:
             for opcode, _ in self._reader.feed(data):
                 if opcode in (CLOSE, FAIL):
@@ -202,8 +164,8 @@ class WebSocketLine(asyncio.Protocol):
             assert isinstance(payload, bytes)
             if opcode == PING:
                 self.sink.write(frame(PONG, payload))
-            assert self._handler is not None
-            self._handler.control(opcode, payload)
+            if self._handler is not None:  # the pong may have been one byte too many for a client that does not read
+                self._handler.control(opcode, payload)
         elif opcode == CLOSE:
             # Answered with 1000 whatever the client's own code was, as Phoenix does on Bandit.
             self._state = CLOSING
@@ -218,19 +180,11 @@ class WebSocketLine(asyncio.Protocol):
     def pause_writing(self) -> None:
         """More than `max_buffer_bytes` waits for the client: it does not read."""
         if self._state == OPEN:
-            self._entrance.slow_readers += 1
-            logger.warning(
-                "%s: a client does not read: more than %d bytes wait for it; closing with %d",
-                self._entrance.host.name,
-                self._entrance.settings.max_buffer_bytes,
-                CloseCode.SLOW_READER,
-            )
+            self._entrance.slow_reader()
             self.close(CloseCode.SLOW_READER)
 
     def resume_writing(self) -> None:
-        """The client has read on; a limit raised for one large message goes back to normal."""
-        if self._state == OPEN:
-            self.sink.set_write_buffer_limits(high=self._entrance.settings.max_buffer_bytes)
+        """Of no interest: who was paused is being closed."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The line is down."""
@@ -249,12 +203,13 @@ class WebSocketLine(asyncio.Protocol):
         if self._state != OPEN:
             return
         limit = self._entrance.settings.max_buffer_bytes
-        waiting = self.sink.get_write_buffer_size()
-        if waiting <= limit:
-            self.sink.set_write_buffer_limits(high=max(limit, waiting + len(data)))
-            self.sink.write(data)
-        else:
+        if self.sink.get_write_buffer_size() > limit:
             self.pause_writing()
+            return
+        # A 512th: what TLS adds to each of its records of 16 kB. The sweep takes the limit back once the frame is gone.
+        self._raised = True
+        self.sink.set_write_buffer_limits(high=limit + len(data) + len(data) // 512)
+        self.sink.write(data)
 
     def send(self, opcode: int, data: bytes) -> None:
         """Wrap and write one message."""
@@ -265,8 +220,17 @@ class WebSocketLine(asyncio.Protocol):
             else:
                 self.sink.write(packed)
 
+    def ping(self, payload: bytes) -> None:
+        """Send a ping; the pong goes to the handler."""
+        if self._state == OPEN:
+            self.sink.write(frame(PING, payload))
+
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame, and give the client `CLOSE_TIMEOUT` to answer it."""
+        if self._state == CONNECTING and self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self._refuse(STOPPING)
         if self._state != OPEN:
             return
         self._state = CLOSING
@@ -275,11 +239,19 @@ class WebSocketLine(asyncio.Protocol):
         self._ended(REASONS.get(code, "closed"))
         if self._reader is None:
             # Half-closed, so that the client sees the end now; closing fully while it still sends would reset the line
-            # and could destroy the close frame on its way.
+            # and could destroy the close frame on its way. TLS has no half, but its close waits for the client's as well.
             if self.sink.can_write_eof():
                 self.sink.write_eof()
+            else:
+                self.sink.close()
         elif not self.sink.is_reading():
             self.sink.resume_reading()  # for the client's own close frame
+
+    def abort(self) -> None:
+        """End the line at once."""
+        self._state = DONE
+        self._ended("closed")
+        self.sink.abort()
 
     def pause_reading(self) -> None:
         """Take no more from the client for now."""
@@ -297,15 +269,18 @@ class WebSocketLine(asyncio.Protocol):
         """Close after too long a silence; abort when a close takes too long."""
         if self._state == CLOSING:
             if now > self._deadline:
-                self._abort()
+                self.abort()
         elif now - self.seen > self._entrance.settings.timeout:
             if self._state == CONNECTING:
-                self._abort()
+                self.abort()
             elif not self.sink.is_reading():
                 self.close(CloseCode.STALLED)
             else:
                 self._reader = None
                 self.close(CloseCode.PROTOCOL_ERROR)
+        elif self._raised and self.sink.get_write_buffer_size() <= self._entrance.settings.max_buffer_bytes:
+            self._raised = False
+            self.sink.set_write_buffer_limits(high=self._entrance.settings.max_buffer_bytes)
 
     def _ended(self, reason: str) -> None:
         handler, self._handler = self._handler, None
@@ -317,7 +292,3 @@ class WebSocketLine(asyncio.Protocol):
         self._deadline = asyncio.get_running_loop().time() + CLOSE_TIMEOUT
         self._reader = None
         self.sink.close()
-
-    def _abort(self) -> None:
-        self._state = DONE
-        self.sink.abort()
