@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,8 +19,14 @@ logger = logging.getLogger("broadwing.server")
 
 # Handshakes that may wait to be accepted: with uvicorn's 2,048 a storm of 3,000 connects a second is reset, with this not.
 BACKLOG: Final = 4_096
-# A client that has not sent a whole request head, or body, after this many seconds is cut off (slow loris).
+# A client that has not sent a whole request head after this many seconds is cut off (slow loris), and so is one whose body
+# has come more slowly than MIN_RATE bytes a second by then.
 REQUEST_TIMEOUT: Final = 15.0
+MIN_RATE: Final = 500
+# How long requests that are being answered may take to end once the connections are drained, in seconds.
+GRACEFUL_SHUTDOWN: Final = 30
+# A second signal ends the process after this long even if a handler blocks a thread that Python would wait for.
+FORCED_EXIT: Final = 1.0
 
 
 class Server(uvicorn.Server):
@@ -28,12 +35,15 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, request_timeout: float = REQUEST_TIMEOUT) -> None:
         super().__init__(config)
         self._request_timeout = request_timeout
-        self._unfinished: dict[Any, float] = {}
+        self._unfinished: dict[Any, tuple[float, int]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop gracefully; at the second signal, at once."""
         if self.should_exit:
             self.force_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._abort)
         self.should_exit = True
 
     @contextlib.contextmanager
@@ -50,17 +60,13 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
     async def startup(self, sockets: Any = None) -> None:
-        """Start, and leave what the application has loaded to the garbage collector no more."""
+        """Start."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        # Everything imported lives as long as the process. Collections every 700 objects, the default, cost a tenth of the
-        # time of a connect and find nothing: connections hold no cycles once they are closed.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 20)
 
     async def on_tick(self, counter: int) -> bool:
         """Once a second, cut off who takes too long over a request."""
-        if counter % 10 == 0:
+        if counter % 10 == 0 or self._request_timeout < 1:
             self._cut_off(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
@@ -76,35 +82,49 @@ class Server(uvicorn.Server):
             if not draining.done():
                 draining.cancel()
         if self.force_exit:
-            for connection in list(self.server_state.connections):
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
-            self.server_state.connections.clear()
+            self._abort()  # once more: what has come since the signal
         await super().shutdown(sockets)
 
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        reception = find_reception(self.config.loaded_app)
+        if reception is not None:
+            reception.abort()
+
     def _cut_off(self, now: float) -> None:
-        unfinished: dict[Any, float] = {}
+        unfinished: dict[Any, tuple[float, int]] = {}
         for connection in self.server_state.connections:
-            if _is_receiving(connection):
-                since = self._unfinished.get(connection, now)
-                if now - since > self._request_timeout:
+            if isinstance(connection, HttpProtocol) and connection.is_receiving:
+                since, received = self._unfinished.get(connection, (now, connection.received))
+                patience = self._request_timeout
+                if not connection.in_head:
+                    patience += (connection.received - received) / MIN_RATE
+                if now - since > patience:
                     connection.transport.abort()
                 else:
-                    unfinished[connection] = since
+                    unfinished[connection] = since, received
         self._unfinished = unfinished
 
 
-def _is_receiving(connection: Any) -> bool:
-    """Whether an HTTP connection of uvicorn waits for the rest of a request, or for a first one."""
-    if not hasattr(connection, "cycle") or not hasattr(connection, "timeout_keep_alive_task"):
-        return False
-    cycle = connection.cycle
-    if cycle is None:
-        return True
-    if cycle.response_complete:
-        return connection.timeout_keep_alive_task is None
-    return bool(cycle.more_body)
+def configure(app: Any, **options: Any) -> uvicorn.Config:
+    """The settings of uvicorn that Broadwing is served with.
+
+    Args:
+        app: The application, usually an `Endpoint`, or an import string `module:attribute`.
+        **options: Further settings of `uvicorn.Config`, e.g. `ssl_certfile`; they win.
+    """
+    settings: dict[str, Any] = {
+        "http": HttpProtocol,
+        "ws": WebSocketProtocol,
+        "log_level": "info",
+        "access_log": False,
+        "backlog": BACKLOG,
+        "timeout_graceful_shutdown": GRACEFUL_SHUTDOWN,
+    }
+    return uvicorn.Config(app, **{**settings, **options})
 
 
 def serve(
@@ -125,28 +145,39 @@ def serve(
         **options: Further settings of `uvicorn.Config`, e.g. `ssl_certfile`.
 
     Returns:
-        Exit code: 0 when it stopped as told, 3 when it could not start.
+        Exit code: 0 when it stopped as told, 1 when a second signal cut that short, 3 when it could not start.
     """
-    settings: dict[str, Any] = {
-        "http": HttpProtocol,
-        "log_level": "info",
-        "access_log": False,
-        "backlog": BACKLOG,
-        **options,
-    }
-    config = uvicorn.Config(app, host=host, port=port, ws=WebSocketProtocol, **settings)
-    server = _Announcing(config, announce)
+    server = _Process(configure(app, host=host, port=port, **options), announce)
     try:
         server.run()
     except KeyboardInterrupt:  # a second Ctrl-C, before the server could see it
         return 130
-    return 0 if server.started else 3
+    if not server.started:
+        return 3
+    return 1 if server.force_exit else 0
 
 
-class _Announcing(Server):
+class _Process(Server):
+    """A server that has its process to itself."""
+
     def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
         super().__init__(config)
         self._announce = announce
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            last_resort = threading.Timer(FORCED_EXIT, os._exit, (1,))
+            last_resort.daemon = True
+            last_resort.start()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        # Everything imported lives as long as the process. Collections every 700 objects, the default, cost a tenth of the
+        # time of a connect and find nothing: connections hold no cycles once they are closed.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
 
     def _log_started_message(self, listeners: Any) -> None:
         super()._log_started_message(listeners)

@@ -1,8 +1,9 @@
-"""uvicorn's HTTP protocol with a shorter way to the lean WebSocket path, used by `broadwing serve`.
+"""uvicorn's HTTP protocol with bounds, and a shorter way to the lean WebSocket path; used by `broadwing serve`.
 
 uvicorn writes the request that it has parsed down again and gives it to the `ws=` class to parse once more; and the
 HTTP protocol it leaves behind refers to itself through its parser, so that only the garbage collector frees it. Going
-straight from the parsed request to the line saves a sixth of the cost of a connect.
+straight from the parsed request to the line saves a sixth of the cost of a connect. Nor does uvicorn bound the head of a
+request: a client that never ends it could fill the memory.
 """
 
 from typing import Any
@@ -10,12 +11,55 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from broadwing.core.upgrade import refusal
 from broadwing.transports.websocket import WebSocketLine
-from broadwing.transports.websocket_uvicorn import house_of, make_request
+from broadwing.transports.websocket_uvicorn import MAX_HEAD_BYTES, house_of, make_request
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Serves upgrades for mounted sockets from the request as it was parsed."""
+    """Serves upgrades for mounted sockets from the request as it was parsed, and no heads without end.
+
+    Attributes:
+        in_head: Whether a request is awaited, or its head not complete.
+        received: Bytes received so far.
+    """
+
+    in_head = True
+    received = 0
+    url = b""
+    _head_bytes = 0
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether the client owes the rest of a request, or a first one."""
+        cycle: Any = self.cycle  # None before the first request, which uvicorn's annotation denies
+        if cycle is None:
+            return True
+        if cycle.response_complete:
+            return self.timeout_keep_alive_task is None
+        return bool(cycle.more_body) and not self.flow.read_paused
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on, and count."""
+        self.received += len(data)
+        super().data_received(data)
+        if self.in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                # RFC 6585 section 5, RFC 9110 section 15.5.15.
+                self.transport.write(refusal(414 if len(self.url) > MAX_HEAD_BYTES // 2 else 431))
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Its head is complete."""
+        self.in_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection to a line, or to uvicorn's way of doing it."""
@@ -27,6 +71,11 @@ class HttpProtocol(HttpToolsProtocol):
         found = house.reception.websocket_entrance(path) if house.reception is not None else None
         if found is None:
             super().handle_websocket_upgrade()
+            return
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # An upgrade behind a request that is still being answered: the two answers would run into one another.
+            self.send_400_response("Upgrade before the answer to an earlier request.")
             return
         self.connections.discard(self)
         entrance, variables = found

@@ -16,7 +16,7 @@ from broadwing.core.request import Request
 from broadwing.transports.base import Reception
 from broadwing.transports.websocket import WebSocketLine
 
-# uvicorn has parsed the head before, so this only bounds what a misuse of the class could pile up.
+# Request line and headers. Browsers keep no more than some 10 kB of cookies for a site; proxies stop at 8 to 64 kB.
 MAX_HEAD_BYTES: Final = 131_072
 
 
