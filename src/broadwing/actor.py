@@ -33,6 +33,15 @@ class Actor:
         else:
             self._mailbox.append(item)
 
+    def _post_first(self, item: Any) -> None:
+        """Put a message in that is handled before all that wait."""
+        if self._task is None:
+            self._post(item)
+        elif self._mailbox is None:
+            self._mailbox = deque((item,))
+        else:
+            self._mailbox.appendleft(item)
+
     async def _process(self, item: Any) -> None:
         """Handle one message; supplied by the subclass, which lets no error out."""
         raise AssertionError(f"{type(self).__name__} has no _process")

@@ -1,4 +1,4 @@
-"""One joined channel: its mailbox, the order of its messages, and what happens when a handler fails."""
+"""One channel of one client: its mailbox, the order of its messages, and what its handlers return."""
 
 import asyncio
 import logging
@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from broadwing import journal
-from broadwing.actor import Actor, is_cancelled
+from broadwing.actor import Actor
+from broadwing.channel_life import (
+    CLOSED,
+    ENDING,
+    JOINED,
+    JOINING,
+    LEFT,
+    STAYING,
+    WAITING,
+    end,
+    is_superseded,
+    join,
+    leave,
+)
 from broadwing.core.codec import body
 from broadwing.core.messages import Broadcast, Message
-from broadwing.core.serializer import Encoded
-from broadwing.exceptions import JoinError, LocalProtocolError
+from broadwing.exceptions import LocalProtocolError
 from broadwing.fastlane import Lane
-from broadwing.handlers import Handler, InvalidPayload
+from broadwing.handlers import Handler, InvalidPayload, run_in_thread
 from broadwing.payloads import decode_payload, is_annotated
-from broadwing.returns import Ok, Reply, Stop, is_graceful
+from broadwing.returns import Reply, Stop, is_graceful
 from broadwing.socket_ref import SocketRef
 
 if TYPE_CHECKING:
@@ -27,16 +39,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadwing.channel")
 
-JOINING, JOINED, CLOSED = 0, 1, 2
-
 # Kinds of mailbox items: tuples whose first member is one of these.
 _JOIN, _EVENT, _REFUSED, _OUT, _INFO, _LEAVE, _STOP = range(7)
 
 # Broadcasts and `handle_info` messages that may wait for one channel. A client's own events are bounded per
 # connection by not reading on; these cannot be, so the channel that falls behind is ended with phx_error.
 MAX_MAILBOX = 10_000
-# How long a channel that makes way for a new join of its topic may take to end, in seconds (Phoenix: `shutdown`).
-SHUTDOWN_GRACE = 5.0
 
 
 class ChannelRunner(Actor):
@@ -45,15 +53,19 @@ class ChannelRunner(Actor):
     Attributes:
         topic: The topic; the registry's own string once joined.
         join_ref: What replies and pushes carry: the join's `join_ref`, or its `ref` when that was null.
+        client_ref: The join's `join_ref`, null or not: what `phx_close` and `phx_error` carry.
         route: The route that led here: class, handlers, assigns.
+        status: Where in its life it is; see `channel_life`.
+        going: Whether the client wants it to end; see `channel_life`.
     """
 
     __slots__ = (
         "channel",
+        "client_ref",
         "connection",
+        "going",
         "join_ref",
         "lane",
-        "leaving",
         "ref",
         "route",
         "status",
@@ -66,11 +78,12 @@ class ChannelRunner(Actor):
         self.connection = connection
         self.route = route
         self.topic: str = message.topic
+        self.client_ref = message.join_ref
         self.join_ref = message.join_ref if message.join_ref is not None else message.ref
         self.lane: Lane | None = None
         self.ref: Any = None
         self.status = JOINING
-        self.leaving = False
+        self.going = STAYING
         self.subscriptions: list[Subscription] | None = None
         self.channel = route.channel(self)
 
@@ -86,8 +99,8 @@ class ChannelRunner(Actor):
 
     # Called by the connection.
 
-    def start(self, message: Message, predecessor: "ChannelRunner | None", predecessor_ref: Any, size: int) -> None:
-        """Begin the join; everything else that comes waits behind it.
+    def start(self, message: Message, predecessor: "ChannelRunner | None", size: int) -> None:
+        """Begin the join, once `predecessor` has made way; everything else that comes waits behind it.
 
         Raises:
             InvalidMessage: The payload is not JSON after all.
@@ -99,7 +112,9 @@ class ChannelRunner(Actor):
                 params = decode_payload(handler, message.payload)
             except InvalidPayload as refused:
                 params = refused
-        self._post((_JOIN, message, params, predecessor, predecessor_ref, size))
+        if predecessor is not None:
+            self.status = WAITING
+        self._post((_JOIN, message, params, predecessor, size))
 
     def receive(self, message: Message, size: int) -> None:
         """Take an event of the client.
@@ -126,18 +141,46 @@ class ChannelRunner(Actor):
         """Take a broadcast that this channel's class intercepts."""
         self._post_bounded((_OUT, message))
 
-    def leave(self, ref: Any, size: int) -> None:
+    def leave(self, message: Message, size: int) -> None:
         """End at the client's wish, after what waits."""
-        self.leaving = True
-        self._post((_LEAVE, ref, size))
+        self.going = LEFT
+        self._post((_LEAVE, message.join_ref, message.ref, size))
 
     def transport_closed(self, reason: Any) -> None:
         """End because the line is down: what waits is still handled, but nothing is written any more."""
-        self._unsubscribe_all()
+        self.detach()
         if self._task is None and self.route.terminate is None:
             self.status = CLOSED
             return
         self._post((_STOP, reason, True))
+
+    # Called by `channel_life`.
+
+    def attach(self) -> Awaitable[None] | None:
+        """Subscribe to the topic; returns what to await before other nodes' broadcasts are sure to arrive."""
+        connection = self.connection
+        transport = connection.transport
+        assert transport is not None  # nothing is joined before the line is up
+        self.lane = connection.endpoint.lane(connection.serializer, transport.format, self.route.intercepted)
+        subscribers, ready = connection.endpoint.pubsub.attach(self.topic, self, transport.sink, self.lane)
+        self.topic = subscribers.topic
+        return ready
+
+    def detach(self) -> None:
+        """End all subscriptions."""
+        if self.lane is not None:
+            self.connection.endpoint.pubsub.detach(self.topic, self, self.lane)
+            self.lane = None
+        for subscription in self.subscriptions or ():
+            subscription.cancel()
+        self.subscriptions = None
+
+    def interrupt(self, reason: Any) -> None:
+        """Cancel what is being handled, and end before anything else is."""
+        task = self._task
+        self._post_first((_STOP, reason, True))
+        if task is not None:
+            task.cancel()
 
     # Called by the channel, from any thread.
 
@@ -178,6 +221,11 @@ class ChannelRunner(Actor):
 
     def subscribe(self, topic: str) -> None:
         """See `Channel.subscribe`."""
+        self.connection.endpoint.run_in_loop(self._subscribe, topic)
+
+    def _subscribe(self, topic: str) -> None:
+        if self.status >= ENDING:
+            return  # nobody would end it any more
         if self.subscriptions is None:
             self.subscriptions = []
         self.subscriptions.append(
@@ -186,6 +234,9 @@ class ChannelRunner(Actor):
 
     def unsubscribe(self, topic: str) -> None:
         """See `Channel.unsubscribe`."""
+        self.connection.endpoint.run_in_loop(self._unsubscribe, topic)
+
+    def _unsubscribe(self, topic: str) -> None:
         for subscription in self.subscriptions or ():
             if subscription.topic == topic:
                 subscription.cancel()
@@ -200,9 +251,13 @@ class ChannelRunner(Actor):
     # The mailbox.
 
     def _post_bounded(self, item: Any) -> None:
-        if self.status == CLOSED:
+        if self.status >= ENDING:
             return
         if self.pending >= MAX_MAILBOX:
+            mailbox = self._mailbox
+            assert mailbox is not None  # as something waits
+            if mailbox[0][0] == _STOP:
+                return  # it has been told already
             self.connection.endpoint.statistics.mailbox_overflows += 1
             logger.error(
                 "%s on %r has %d messages waiting and is ended: it handles them more slowly than they come",
@@ -210,8 +265,6 @@ class ChannelRunner(Actor):
                 self.topic,
                 self.pending,
             )
-            mailbox = self._mailbox
-            assert mailbox is not None  # as something waits
             answered = [waiting for waiting in mailbox if waiting[0] not in (_OUT, _INFO)]
             mailbox.clear()
             mailbox.extend(((_STOP, ("error", "mailbox overflow"), False), *answered))
@@ -237,12 +290,7 @@ class ChannelRunner(Actor):
                             self._answer(ref, result)
                 else:
                     self._unmatched(ref)
-            except (
-                Exception,
-                asyncio.CancelledError,
-            ) as error:  # what a handler raises ends its own channel and no other
-                if is_cancelled(error):
-                    raise
+            except (Exception, asyncio.CancelledError) as error:  # it ends this channel and no other
                 await self._crash(error)
             finally:
                 self.ref = None
@@ -264,17 +312,17 @@ class ChannelRunner(Actor):
             self.connection.release(size)
         elif kind == _JOIN:
             try:
-                await self._join(*item[1:-1])
+                await join(self, *item[1:-1])
             finally:
                 self.connection.release(item[-1])
         elif kind == _LEAVE:
             try:
-                await self._leave(item[1])
+                await leave(self, item[1], item[2])
             finally:
-                self.connection.release(item[2])
+                self.connection.release(item[-1])
         elif self.status == JOINED:
             if kind == _STOP:
-                await self._end(item[1], silent=item[2])
+                await self._stopped(item[1], silent=item[2])
             elif kind == _OUT:
                 await self._handle(self._handle_out, item[1])
             else:
@@ -283,31 +331,36 @@ class ChannelRunner(Actor):
     async def _handle(self, step: Callable[..., Awaitable[None]], *args: Any) -> None:
         try:
             await step(*args)
-        except (Exception, asyncio.CancelledError) as error:  # what a handler raises ends its own channel and no other
-            if is_cancelled(error):
-                raise
+        except (Exception, asyncio.CancelledError) as error:  # it ends this channel and no other
             await self._crash(error)
 
     async def _crash(self, error: BaseException) -> None:
-        logger.exception("%s on %r crashed; its client is told phx_error", self.route.name, self.topic)
-        await self._end(("error", error))
+        if not is_superseded(self, error):
+            logger.exception("%s on %r crashed; its client is told phx_error", self.route.name, self.topic)
+            await end(self, ("error", error))
+
+    async def _stopped(self, reason: Any, *, silent: bool = False) -> None:
+        if not is_graceful(reason):
+            logger.error("%s on %r stopped: %r; its client is told phx_error", self.route.name, self.topic, reason)
+        await end(self, reason, silent=silent)
 
     async def _stop_with_reply(self, ref: Any, stop: Stop) -> None:
         if stop.reply is not None:
             self._answer(ref, stop.reply)
-        await self._end(stop.reason)
+        await self._stopped(stop.reason)
 
     def _call_event(self, handler: Handler, event: str, payload: Any) -> Awaitable[Any]:
         if handler.is_direct:
             return handler.function(self.channel, payload)  # type: ignore[no-any-return] # a coroutine function
         if handler is self.route.catch_all:
-            return self._call(handler, event, payload)
-        return self._call(handler, payload) if handler.takes_payload else self._call(handler)
+            return self.call(handler, event, payload)
+        return self.call(handler, payload) if handler.takes_payload else self.call(handler)
 
-    async def _call(self, handler: Handler, *args: Any) -> Any:
+    async def call(self, handler: Handler, *args: Any) -> Any:
+        """Call one of the channel's methods, a plain `def` in a thread."""
         if handler.is_async:
             return await handler.function(self.channel, *args)
-        return await asyncio.to_thread(handler.function, self.channel, *args)
+        return await run_in_thread(handler.function, self.channel, *args)
 
     async def _handle_out(self, message: Broadcast) -> None:
         handler = self.route.table.intercepts[message.event]
@@ -320,17 +373,19 @@ class ChannelRunner(Actor):
             raise LocalProtocolError(
                 f"the broadcast of {message.event!r} on {message.topic!r} does not fit {handler.function.__qualname__}: {refused}"
             ) from refused
-        await self._stop_if_told(await self._call(handler, *((payload,) if handler.takes_payload else ())))
+        await self._stop_if_told(await self.call(handler, *((payload,) if handler.takes_payload else ())))
 
     async def _handle_info(self, message: Any) -> None:
-        await self._stop_if_told(await self._call(self.route.info, message))
+        await self._stop_if_told(await self.call(self.route.info, message))
 
     async def _stop_if_told(self, result: Any) -> None:
-        if isinstance(result, Stop):
-            await self._end(result.reason)
+        if isinstance(result, Stop) and result.reply is None:
+            await self._stopped(result.reason)
         elif result is not None:
+            what = "Stop with a reply" if isinstance(result, Stop) else repr(type(result).__name__)
             raise LocalProtocolError(
-                f"handle_out or handle_info of {self.route.name} returned {type(result).__name__!r}; expected None or Stop(reason)"
+                f"handle_out or handle_info of {self.route.name} returned {what}; expected None or Stop(reason), as there is no "
+                "message to reply to"
             )
 
     def _answer(self, ref: Any, result: Any) -> None:
@@ -344,164 +399,12 @@ class ChannelRunner(Actor):
                 "bytes, Ok(...), Error(...), Reply(payload, status) or Stop(reason)"
             )
 
-    async def _join(
-        self, message: Message, params: Any, predecessor: "ChannelRunner | None", predecessor_ref: Any
-    ) -> None:
-        connection, serializer = self.connection, self.connection.serializer
-        must_close = ok = False
-        started = journal.clock()
-        try:
-            if predecessor is not None:
-                must_close = await predecessor.make_way()
-                started = journal.clock()
-            try:
-                reply = await self._call_join(params)
-                ok = reply.status == "ok"
-            except JoinError as refused:
-                reply = Reply(refused.response, "error")
-            encoded = serializer.reply(message.join_ref, message.ref, self.topic, reply.status, reply.payload)
-            if ok and not connection.is_closed:
-                ready = self._subscribe()
-                if ready is not None:
-                    await ready
-        except (Exception, asyncio.CancelledError) as error:  # whatever join raises refuses this join and nothing else
-            ok = False
-            cancelled = is_cancelled(error)
-            if not cancelled:
-                logger.exception("%s on %r: join crashed", self.route.name, self.topic)
-            elif predecessor is not None and predecessor.status != CLOSED:
-                # The client joined yet again while the channel before this one was still ending; it ends all the same.
-                must_close = await predecessor.make_way()
-            reason = _SUPERSEDED if cancelled else _JOIN_CRASHED
-            encoded = serializer.reply(message.join_ref, message.ref, self.topic, "error", reason)
-            if cancelled:
-                self._answer_join(encoded, ok, must_close, predecessor_ref)
-                raise
-        journal.joined(self, message.payload, started, ok)
-        self._answer_join(encoded, ok, must_close, predecessor_ref)
-
-    def _answer_join(self, encoded: Encoded, ok: bool, must_close: bool, predecessor_ref: Any) -> None:
-        connection = self.connection
-        self.status = JOINED if ok else CLOSED
-        if not ok:
-            connection.forget(self)
-            self._unsubscribe_all()
-        connection.send(self.topic, encoded)
-        if must_close:
-            closed = connection.serializer.message(predecessor_ref, predecessor_ref, self.topic, "phx_close", {})
-            connection.send(self.topic, closed)
-
-    async def _call_join(self, params: Any) -> Reply:
-        if isinstance(params, InvalidPayload):
-            return Reply(params.response, "error")
-        handler = self.route.table.join
-        result = await self._call(handler, *((params,) if handler.takes_payload else ()))
-        return result if isinstance(result, Reply) else self._join_reply(result)
-
-    def _join_reply(self, result: Any) -> Reply:
-        if result is None:
-            return Ok()
-        if isinstance(result, Mapping | msgspec.Struct) or is_annotated(result):
-            return Ok(result)
-        raise LocalProtocolError(
-            f"join of {self.route.name} returned {type(result).__name__!r}; expected None, a mapping, an annotated object or Ok(...); "
-            "raise JoinError(response) to refuse"
-        )
-
-    async def _leave(self, ref: Any) -> None:
-        if self.status != JOINED:
-            connection = self.connection
-            connection.send(self.topic, connection.serializer.reply(None, ref, self.topic, "ok", {}))
-            return
-        self.send_reply(ref, "ok", {})
-        # The close comes before terminate here, and after it everywhere else, as in Phoenix.
-        self._tell_end(("shutdown", "left"))
-        await self._end(("shutdown", "left"), silent=True)
-
-    async def make_way(self) -> bool:
-        """End because the client joins the same topic anew; returns once it has.
-
-        Returns:
-            Whether the client still has to be told `phx_close` for this join, after the reply to the new one.
-        """
-        joined = self.status == JOINED
-        task = self._task
-        if task is not None and self.leaving and joined:
-            await asyncio.wait((task,), timeout=SHUTDOWN_GRACE)
-        must_close = self.status == JOINED
-        task = self._task
-        if task is not None:
-            left = self._mailbox or ()
-            task.cancel()
-            await asyncio.wait((task,), timeout=SHUTDOWN_GRACE)
-        else:
-            left = ()
-        if self.status == JOINED:
-            self._unsubscribe_all()
-            try:
-                async with asyncio.timeout(SHUTDOWN_GRACE):
-                    await self._terminate(("shutdown", "duplicate_join"))
-            except TimeoutError:
-                logger.error(
-                    "terminate of %s on %r took more than %s s and was cancelled",
-                    self.route.name,
-                    self.topic,
-                    SHUTDOWN_GRACE,
-                )
-        self.status = CLOSED
-        for item in left:  # what waited gets its answer: the topic is not joined under that ref any more
-            await self._process(item)
-        return must_close
-
-    async def _end(self, reason: Any, *, silent: bool = False) -> None:
-        if self.status != JOINED:
-            return
-        self._unsubscribe_all()
-        await self._terminate(reason)
-        self.status = CLOSED
-        if not silent:
-            self._tell_end(reason)
-        self.connection.forget(self)
-
-    async def _terminate(self, reason: Any) -> None:
-        if self.route.terminate is None:
-            return
-        try:
-            await self._call(self.route.terminate, reason)
-        except Exception:  # cleaning up must not keep the end from being told
-            logger.exception("terminate of %s on %r raised", self.route.name, self.topic)
-
-    def _tell_end(self, reason: Any) -> None:
-        connection = self.connection
-        ref = connection.transport_ref(self)
-        if is_graceful(reason):
-            connection.send(self.topic, connection.serializer.message(ref, ref, self.topic, "phx_close", {}))
-        else:
-            connection.send(self.topic, connection.serializer.message(ref, ref, self.topic, "phx_error", _CRASH))
-
     def _unmatched(self, ref: Any) -> None:
         connection = self.connection
         connection.send(self.topic, connection.serializer.reply(None, ref, self.topic, "error", UNMATCHED))
 
-    def _subscribe(self) -> Awaitable[None] | None:
-        connection = self.connection
-        transport = connection.transport
-        assert transport is not None  # nothing is joined before the line is up
-        self.lane = connection.endpoint.lane(connection.serializer, transport.format, self.route.intercepted)
-        subscribers, ready = connection.endpoint.pubsub.attach(self.topic, self, transport.sink, self.lane)
-        self.topic = subscribers.topic
-        return ready
-
-    def _unsubscribe_all(self) -> None:
-        if self.lane is not None:
-            self.connection.endpoint.pubsub.detach(self.topic, self, self.lane)
-            self.lane = None
-        for subscription in self.subscriptions or ():
-            subscription.cancel()
-        self.subscriptions = None
-
     def _must_have_joined(self, what: str) -> None:
-        if self.status == JOINING:
+        if self.status <= JOINING:
             raise LocalProtocolError(
                 f"push, reply and broadcast can only be called after the socket has finished joining; {what} was called in join "
                 f"of {self.route.name}. Use self.send_info(message) in join and {what} in handle_info"
@@ -510,6 +413,3 @@ class ChannelRunner(Actor):
 
 UNMATCHED: Mapping[str, str] = {"reason": "unmatched topic"}
 _UNHANDLED: dict[str, Any] = {"reason": "unhandled event"}
-_JOIN_CRASHED: Mapping[str, str] = {"reason": "join crashed"}
-_CRASH: Mapping[str, str] = {"reason": "channel_crash"}
-_SUPERSEDED: Mapping[str, str] = {"reason": "superseded by a newer join"}

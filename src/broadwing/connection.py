@@ -110,11 +110,6 @@ class Connection(Intake):
         if entry is not None and entry[1] is runner:
             del self._state.joined[runner.topic]
 
-    def transport_ref(self, runner: ChannelRunner) -> Any:
-        """The `join_ref` that the join carried; what `phx_close` and `phx_error` are sent with."""
-        entry = self._state.joined.get(runner.topic)
-        return entry[0] if entry is not None and entry[1] is runner else runner.join_ref
-
     # What a message leads to.
 
     def _control(self, route: Route, message: Message, size: int) -> None:
@@ -124,7 +119,7 @@ class Connection(Intake):
         elif route is Route.JOIN or route is Route.REJOIN:
             self._join(message, size)
         elif route is Route.LEAVE:
-            self._state.joined[topic][1].leave(ref, size)
+            self._state.joined[topic][1].leave(message, size)
             self.take(size)
         elif route is Route.LEAVE_NOTHING:
             self._reply(message.join_ref, ref, topic, "ok", {})
@@ -149,9 +144,14 @@ class Connection(Intake):
         if len(topic.encode()) > MAX_TOPIC_BYTES or _is_long(message.join_ref) or _is_long(message.ref):
             self._reply(message.join_ref, message.ref, topic, "error", {"reason": "topic or ref too long"})
             return
-        runner = ChannelRunner(self, channel_route, message)
-        previous_ref, predecessor = self._state.joined.get(topic, (None, None))
-        runner.start(message, predecessor, previous_ref, size)
+        try:
+            runner = ChannelRunner(self, channel_route, message)
+        except Exception:  # an application's own __init__ runs here
+            logger.exception("%s on %r could not be made: join crashed", channel_route.name, topic)
+            self._reply(message.join_ref, message.ref, topic, "error", {"reason": "join crashed"})
+            return
+        _, predecessor = self._state.joined.get(topic, (None, None))
+        runner.start(message, predecessor, size)
         self._state.joined[topic] = (message.join_ref, runner)
         self.take(size)
 

@@ -1,5 +1,6 @@
 """How a channel's methods become a table of handlers: `@on`, `@intercept`, and payload decoding by annotation."""
 
+import asyncio
 import inspect
 import typing
 from collections.abc import Callable
@@ -49,6 +50,18 @@ def intercept(event: str) -> Callable[[F], F]:
         return method
 
     return mark
+
+
+async def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a plain function in a thread, so that it may block."""
+    return await asyncio.to_thread(_without_stop_iteration, function, *args)
+
+
+def _without_stop_iteration(function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except StopIteration as error:  # no future can carry it: the caller would wait for ever
+        raise RuntimeError(f"{getattr(function, '__qualname__', function)} raised StopIteration") from error
 
 
 class Handler:
