@@ -1,0 +1,130 @@
+"""Servers in a thread of their own, on the loop that production uses, and clients that block: one for a whole module."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import uvicorn
+import uvloop
+
+from broadwing.serving import Server, configure
+
+T = TypeVar("T")
+
+LEAN, PLAIN_ASGI = "lean", "asgi"
+TIMEOUT = 5.0
+"""Most seconds anything a test waits for may take."""
+
+
+class Background:
+    """An application being served.
+
+    Attributes:
+        port: Where, on 127.0.0.1.
+        server: uvicorn's server.
+        loop: Its loop.
+    """
+
+    def __init__(self, server: uvicorn.Server, scheme: str) -> None:
+        self.server = server
+        self.scheme = scheme
+        self.loop = uvloop.new_event_loop()
+        self.port = 0
+        self.tasks_left: list[str] = []
+        self._thread = threading.Thread(target=self._run, name="server")
+
+    def start(self) -> None:
+        """Begin, and return once it listens."""
+        self._thread.start()
+        until(lambda: self.server.started or not self._thread.is_alive())
+        assert self.server.started, "the server did not start"
+        self.port = self.server.servers[0].sockets[0].getsockname()[1]
+
+    def stop(self, seconds: float = TIMEOUT) -> None:
+        """Stop as at SIGTERM."""
+        self.server.should_exit = True
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "the server did not stop"
+
+    def url(self, path: str, scheme: str = "ws") -> str:
+        """The address of `path`."""
+        return f"{scheme}{self.scheme}://127.0.0.1:{self.port}{path}"
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call something in the server's loop."""
+        done: list[T] = []
+        event = threading.Event()
+
+        def call() -> None:
+            done.append(function())
+            event.set()
+
+        self.loop.call_soon_threadsafe(call)
+        assert event.wait(TIMEOUT), "the server's loop did not come round"
+        return done[0]
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        await self.server.serve()
+        await asyncio.sleep(0)
+        self.tasks_left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+@contextlib.contextmanager
+def background(app: Any, kind: str = LEAN, *, request_timeout: float = 15.0, **options: Any) -> Iterator[Background]:
+    """Serve `app` for the length of a `with` block.
+
+    Args:
+        app: The application, usually an `Endpoint`.
+        kind: `LEAN`: as `broadwing serve` does; `PLAIN_ASGI`: uvicorn with its own WebSockets.
+        request_timeout: As `Server` has it.
+        **options: Settings of `uvicorn.Config`.
+    """
+    settings = {"host": "127.0.0.1", "port": 0, "log_config": None, "lifespan": "on", **options}
+    server: uvicorn.Server
+    if kind == LEAN:
+        config = configure(app, **settings)
+        server = Server(config, request_timeout)
+    else:
+        config = uvicorn.Config(app, ws="websockets-sansio", ws_ping_interval=None, **settings)
+        server = uvicorn.Server(config)
+    served = Background(server, "s" if config.ssl_certfile else "")
+    served.start()
+    try:
+        yield served
+    finally:
+        if served._thread.is_alive():
+            served.stop()
+
+
+def until(condition: Callable[[], object], seconds: float = TIMEOUT) -> None:
+    """Wait until `condition()` is true; the test fails when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+def dial(port: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int | None = None) -> socket.socket:
+    """Open a connection.
+
+    Args:
+        port: Where, on 127.0.0.1.
+        tls: Speak TLS.
+        receive_buffer: Size of the kernel's buffer for what the client has not read; small for slow readers.
+    """
+    line = socket.socket()
+    line.settimeout(TIMEOUT)
+    if receive_buffer is not None:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    line.connect(("127.0.0.1", port))
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return tls.wrap_socket(line, server_hostname="localhost") if tls is not None else line
