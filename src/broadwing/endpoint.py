@@ -27,6 +27,7 @@ from broadwing.transports.base import Format
 from broadwing.transports.lifespan import not_found, own_path, serve_lifespan
 from broadwing.transports.longpoll import LongPollEntrance
 from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
+from broadwing.transports.static import ClientFiles
 from broadwing.transports.websocket_entrance import WebSocketEntrance
 
 logger = logging.getLogger("broadwing.endpoint")
@@ -44,7 +45,7 @@ class Endpoint:
         host: The host that web pages of this site are served from, for `check_origin=True`.
         check_origin: Which web pages may connect; see `broadwing.core.origin`. Mounts may say otherwise.
         filter_parameters: What is kept out of logs: substrings of keys, or a `ParameterFilter`.
-        client_path: Where the JavaScript client is served; `None` serves none.
+        client_path: Where the JavaScript client is served: pages import `/broadwing/broadwing.js`; `None` serves none.
 
     Attributes:
         pubsub: Topics and who listens to them.
@@ -73,6 +74,7 @@ class Endpoint:
         self.fastlane = Fastlane()
         self.pubsub = PubSub(pubsub, codec=BroadcastCodec(), dispatcher=self.fastlane.dispatch)
         self.is_draining = False
+        self._client = ClientFiles(client_path) if client_path is not None else None
         self._websockets: list[tuple[WebSocketEntrance, DrainOptions | None]] = []
         self._longpolls: list[tuple[LongPollEntrance, DrainOptions | None]] = []
         self._lanes: dict[tuple[Serializer, Format, frozenset[str]], Lane] = {}
@@ -308,7 +310,7 @@ class Endpoint:
         if polled is not None:
             await polled[0].serve(scope, path, polled[1], receive, send)
             return True
-        return False
+        return self._client is not None and await self._client.serve(scope, path, send)
 
 
 class BroadcastCodec:
