@@ -50,11 +50,8 @@ async def join(runner: "ChannelRunner", message: Message, params: Any, predecess
             reply = await _ask(runner, params)
             encoded = serializer.reply(message.join_ref, message.ref, runner.topic, reply.status, reply.payload)
             ok = reply.status == "ok"
-            # A join that took long may have been overtaken, whatever it did about its cancellation.
-            if ok and not connection.is_closed and runner.going != SUPERSEDED:
-                ready = runner.attach()
-                if ready is not None:
-                    await ready
+            if ok:
+                await _subscribe(runner)
         except (Exception, asyncio.CancelledError) as error:  # what join raises refuses this join and nothing else
             ok = False
             crashed = not is_superseded(runner, error)
@@ -75,6 +72,20 @@ async def join(runner: "ChannelRunner", message: Message, params: Any, predecess
     if must_close:
         assert predecessor is not None
         _tell(predecessor, "phx_close", {})
+
+
+async def _subscribe(runner: "ChannelRunner") -> None:
+    pubsub = runner.connection.endpoint.pubsub
+    # The bus first: once attached, a broadcast could come before the reply to the join.
+    ready = pubsub.prepare(runner.topic)
+    try:
+        if ready is not None:
+            await ready
+        # A join that took long may have been overtaken, whatever it did about its cancellation.
+        if runner.going != SUPERSEDED and not runner.connection.is_closed:
+            runner.attach()
+    finally:
+        pubsub.unprepare(runner.topic)
 
 
 async def _ask(runner: "ChannelRunner", params: Any) -> Reply:

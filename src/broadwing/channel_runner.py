@@ -156,15 +156,14 @@ class ChannelRunner(Actor):
 
     # Called by `channel_life`.
 
-    def attach(self) -> Awaitable[None] | None:
-        """Subscribe to the topic; returns what to await before other nodes' broadcasts are sure to arrive."""
+    def attach(self) -> None:
+        """Subscribe to the topic: from now on the client gets its broadcasts."""
         connection = self.connection
         transport = connection.transport
         assert transport is not None  # nothing is joined before the line is up
         self.lane = connection.endpoint.lane(connection.serializer, transport.format, self.route.intercepted)
-        subscribers, ready = connection.endpoint.pubsub.attach(self.topic, self, transport.sink, self.lane)
+        subscribers, _ = connection.endpoint.pubsub.attach(self.topic, self, transport.sink, self.lane)
         self.topic = subscribers.topic
-        return ready
 
     def detach(self) -> None:
         """End all subscriptions."""

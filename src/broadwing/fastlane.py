@@ -105,7 +105,7 @@ class Fastlane:
         groups = subscribers.groups
         if len(groups) == 1:
             ((lane, members),) = groups.items()
-            if type(lane) is Lane and message.event not in lane.intercepts:
+            if type(lane) is Lane and message.event not in lane.intercepts and not message.body.binary:
                 return self._fan_out(subscribers.topic, lane, lane.frame(message), members, sender)
         # All frames are made before the first is written: a payload that one version cannot carry reaches nobody.
         ready = [(lane, members, self._frame(lane, message)) for lane, members in groups.items()]

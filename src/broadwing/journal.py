@@ -5,7 +5,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadwing import telemetry
-from broadwing.core.codec import decode
+from broadwing.core.codec import ENCODE_ERRORS, DecodeError, decode, encode
+from broadwing.core.serializer import Serializer
+from broadwing.core.version import DEFAULT_VERSION
+from broadwing.exceptions import LocalProtocolError
 from broadwing.telemetry import took
 
 if TYPE_CHECKING:
@@ -20,7 +23,9 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def connected(mount: "SocketMount", transport: str, vsn: str, params: Any, info: Any, started: float, ok: bool) -> None:
+def connected(
+    mount: "SocketMount", transport: str, serializer: Serializer, params: Any, info: Any, started: float, ok: bool
+) -> None:
     """A client was let in or refused."""
     duration = clock() - started
     level = mount.log
@@ -32,7 +37,7 @@ def connected(mount: "SocketMount", transport: str, vsn: str, params: Any, info:
             mount.name,
             took(duration),
             transport,
-            vsn,
+            serializer.version,
             mount.endpoint.filter_parameters(params),
         )
     if telemetry.watched(telemetry.SOCKET_CONNECTED):
@@ -45,7 +50,9 @@ def connected(mount: "SocketMount", transport: str, vsn: str, params: Any, info:
                 "transport": transport,
                 "params": params,
                 "connect_info": info,
-                "vsn": vsn,
+                "vsn": params.get("vsn", DEFAULT_VERSION),
+                "serializer": serializer.version,
+                "log": level,
                 "result": "ok" if ok else "error",
             },
         )
@@ -95,16 +102,19 @@ def watches_events(mount: "SocketMount") -> bool:
 
 
 def _plain(payload: Any) -> Any:
-    return payload if isinstance(payload, bytes) else decode(payload)
+    if isinstance(payload, bytes):
+        return payload
+    try:
+        return decode(payload)
+    except RecursionError:  # nested just deep enough to be read where the stack was shallower
+        return payload
 
 
 def _shown(runner: "ChannelRunner", payload: Any) -> Any:
     if isinstance(payload, bytes):
         return f"<{len(payload)} bytes>"
-    if isinstance(payload, memoryview) or type(payload).__name__ == "Raw":
-        payload = decode(payload)
-    elif not isinstance(payload, dict | list | str):
-        from broadwing.core.codec import encode
-
-        payload = decode(encode(payload))
-    return runner.connection.endpoint.filter_parameters(payload)
+    try:
+        # Encoded and decoded, whatever it has become for the handler is plain JSON again, down to the passwords in it.
+        return runner.connection.endpoint.filter_parameters(decode(encode(payload)))
+    except (LocalProtocolError, DecodeError, *ENCODE_ERRORS) as error:
+        return f"<{type(payload).__name__} that cannot be shown: {type(error).__name__}>"

@@ -1,10 +1,9 @@
 """What is mounted at an endpoint's paths: a socket with its channel routes, resolved once."""
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from broadwing import journal
 from broadwing.channel import Channel
@@ -15,9 +14,9 @@ from broadwing.core.serializer import Serializer
 from broadwing.core.topics import Routes
 from broadwing.core.version import DEFAULT_VERSION, negotiate
 from broadwing.exceptions import ConfigurationError, ConnectError, TokenError
-from broadwing.handlers import Handler, HandlerTable
+from broadwing.handlers import Handler, HandlerTable, run_in_thread
 from broadwing.socket import Socket
-from broadwing.types import ConnectInfo
+from broadwing.types import ConnectInfo, Params
 
 if TYPE_CHECKING:
     from broadwing.endpoint import Endpoint
@@ -126,18 +125,27 @@ class SocketMount:
         socket = self.socket(self.endpoint, transport)
         ok = False
         try:
-            try:
-                if self._connect_is_async:
-                    await socket.connect(dict(params), info)
-                else:
-                    await asyncio.to_thread(cast("Any", socket.connect), dict(params), info)
-            except TokenError as error:
-                raise ConnectError(error) from error
-            self._check_id(socket)
+            await self._ask(socket, dict(params), info)
             ok = True
         finally:
-            journal.connected(self, transport, serializer.version, params, info, started, ok)
+            journal.connected(self, transport, serializer, params, info, started, ok)
         return Connection(self, socket, serializer)
+
+    async def _ask(self, socket: Socket, params: Params, info: ConnectInfo) -> None:
+        connect: Any = socket.connect
+        try:
+            result = await (connect(params, info) if self._connect_is_async else run_in_thread(connect, params, info))
+        except TokenError as error:
+            raise ConnectError(error) from error
+        if result is not None:
+            # Where another framework's habit is to return False for a refusal, this must not let everybody in.
+            logger.error(
+                "%s.connect returned %r; expected None. Raise ConnectError(reason) to refuse a client. The connection is refused",
+                self.name,
+                result,
+            )
+            raise ConnectError("connect returned a value")
+        self._check_id(socket)
 
     def socket_id(self, socket: Socket) -> str | None:
         """The socket's name, checked when it connected."""

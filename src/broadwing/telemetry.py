@@ -4,7 +4,7 @@ Events and their fields (durations in seconds):
 
 | event | measurements | metadata |
 |---|---|---|
-| `socket_connected` | `duration` | `endpoint`, `socket`, `transport`, `params`, `connect_info`, `vsn`, `result` (`ok`, `error`) |
+| `socket_connected` | `duration` | `endpoint`, `socket`, `transport`, `params`, `connect_info`, `vsn` (as the client sent it), `serializer`, `log`, `result` (`ok`, `error`) |
 | `channel_joined` | `duration` | `result`, `params`, `channel` |
 | `channel_handled_in` | `duration` | `event`, `ref`, `payload`, `channel` |
 | `socket_drain` | `count`, `total`, `index`, `rounds` | `endpoint`, `interval` |
@@ -47,12 +47,16 @@ def attach(event: str, watcher: Watcher) -> Callable[[], None]:
         raise ValueError(f"there is no event {event!r}; there are {', '.join(EVENTS)}")
     _watchers.setdefault(event, []).append(watcher)
 
+    attached = True
+
     def detach() -> None:
-        watchers = _watchers.get(event, [])
-        if watcher in watchers:
+        nonlocal attached
+        if attached:
+            attached = False
+            watchers = _watchers[event]
             watchers.remove(watcher)
-        if not watchers:
-            _watchers.pop(event, None)
+            if not watchers:
+                del _watchers[event]
 
     return detach
 
