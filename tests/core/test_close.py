@@ -2,7 +2,7 @@
 
 import pytest
 
-from broadwing.core.close import CloseCode, received_close_is_valid
+from broadwing.core.close import CloseCode, close_may_be_sent, received_close_is_valid
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_registered_codes_have_their_registered_meaning(code: int, situation: st
 
 def test_codes_of_our_own_lie_where_applications_may_have_them() -> None:
     own = [code for code in CloseCode if code > 1015]
-    assert own == [CloseCode.SLOW_READER, CloseCode.STALLED]
+    assert own == [CloseCode.SLOW_READER, CloseCode.STALLED] == [4001, 4002]
     assert all(4000 <= code <= 4999 for code in own)  # section 7.4.2
 
 
@@ -54,3 +54,18 @@ def test_no_two_situations_share_a_code() -> None:
 )
 def test_a_peer_may_send_what_is_defined_for_sending(codes: list[int], valid: bool) -> None:
     assert [code for code in codes if received_close_is_valid(code) is not valid] == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "allowed"),
+    [
+        (range(1000), False),
+        ([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014], True),
+        ([1004, 1005, 1006, 1015], False),
+        (range(1016, 3000), False),
+        (range(3000, 5000), True),
+        ([5000, 65_535, 65_536, -1], False),  # nobody's: other peers refuse them with 1002
+    ],
+)
+def test_an_application_may_end_a_connection_with_codes_that_everybody_accepts(codes: list[int], allowed: bool) -> None:
+    assert [code for code in codes if close_may_be_sent(code) is not allowed] == []
