@@ -39,20 +39,24 @@ ROOMS_TABLE = """
     session      | session               | encryptor core ground
     telemetry    | telemetry             | core ground
     contract     | transports.base       | core ground
-    longpoll     | transports.longpoll*  | transports contract pubsub core token telemetry ground
-    transports   | transports.*          | longpoll contract core token telemetry ground
-    endpoint     | endpoint              | server presence longpoll transports contract pubsub core token session telemetry ground
+    options      | transports.options    | core ground
+    longpoll     | transports.longpoll*  | transports contract options pubsub core token telemetry ground
+    transports   | transports.*          | longpoll contract options core token telemetry ground
+    endpoint     | endpoint              | server presence longpoll transports contract options pubsub core token session telemetry ground
+    serving      | serving*              | transports contract ground
     clients      | clients.*             | core ground
     integrations | integrations.*        | public ground
-    cli          | cli.*                 | public ground
+    cli          | cli.*                 | public serving ground
     testing      | testing.*             | *
-    public       | broadwing             | endpoint server presence token session telemetry pubsub core clients ground
-    server       | *                     | endpoint presence contract pubsub core token session telemetry ground
+    public       | broadwing             | endpoint server presence token session telemetry pubsub core clients options ground
+    server       | *                     | endpoint presence contract options pubsub core token session telemetry ground
 """
 # core          pure: bytes and messages in, events and effects out; no loop, socket, clock, chance or log (VALUES).
 # pubsub        messages are opaque to it: adapters carry bytes, the codec is handed in.
 # contract      where server and transports meet; the only thing either knows of the other. The endpoint joins the two.
 # longpoll      reaches a poll session on another node, hence the bus.
+# options       what can be set for each transport: plain values, read by all who deal with mounts.
+# serving       runs an application with uvicorn and the lean path; the command line's other door.
 # server        what is left at the top: socket, channel, connection, channel_runner, fastlane, handlers, ...
 # public        `broadwing/__init__.py`: re-exports, no logic. Integrations and the command line use nothing else.
 # testing       may look anywhere; nobody looks at it.
@@ -61,7 +65,7 @@ ROOMS_TABLE = """
 PACKAGES = {
     "msgspec": "*",
     "typing_extensions": "*",
-    "uvicorn": "transports.uvicorn* transports.websocket* cli.*",
+    "uvicorn": "transports.uvicorn* transports.websocket* serving*",
     "uvloop": "cli.*",
     "httptools": "transports.uvicorn* transports.websocket*",
     "redis": "pubsub.redis*",
