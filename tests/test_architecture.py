@@ -260,7 +260,7 @@ def test_the_table_refuses(module: str, source: str) -> None:
         ("endpoint", "from broadwing.transports.websocket import WebSocketProtocol"),
         ("fastlane", "from broadwing.transports.base import Format"),
         ("a_module_to_come", "from broadwing.channel import Channel\nfrom broadwing.pubsub.pubsub import PubSub"),
-        ("cli.serve", "import uvicorn, typer\nfrom broadwing import Endpoint\nfrom broadwing.cli import main"),
+        ("cli.serve", "import typer\nfrom broadwing import Endpoint\nfrom broadwing.cli import main"),
         ("testing.channel", "import pytest\nfrom broadwing.connection import Connection"),
     ],
 )
