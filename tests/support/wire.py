@@ -7,10 +7,9 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from broadwing.core.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.core.framing import client as client_frame
 from tests.support.background import dial
-
-from broadwing.core.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "EOF", "PING", "PONG", "TEXT", "Frame", "Wire", "client_frame", "wire"]
 
