@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from broadwing.types import Assigner
+
 if TYPE_CHECKING:
     from broadwing.channel_runner import ChannelRunner
     from broadwing.endpoint import Endpoint
@@ -103,9 +105,14 @@ class Channel:
             self._assigns = {}
         return self._assigns
 
-    def assign(self, values: Mapping[str, Any] | None = None, **more: Any) -> None:
-        """Merge values into `assigns`."""
-        self.assigns.update(values or {}, **more)
+    def assign(self, values: Mapping[str, Any] | Assigner | None = None, **more: Any) -> None:
+        """Merge values into `assigns`.
+
+        Args:
+            values: What to merge, or a function that is called with the assigns and returns it.
+            **more: Further values; they win.
+        """
+        self.assigns.update((values(self.assigns) if callable(values) else values) or {}, **more)
 
     def push(self, event: str, payload: Any) -> None:
         """Send an event to this client alone. Callable from any thread.

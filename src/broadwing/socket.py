@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from broadwing.types import ConnectInfo, Params
+from broadwing.types import Assigner, ConnectInfo, Params
 
 if TYPE_CHECKING:
     from broadwing.channel import Channel
@@ -70,9 +70,14 @@ class Socket:
         """The assigns without making a dict for connections that have none."""
         return self._assigns or _EMPTY
 
-    def assign(self, values: Mapping[str, Any] | None = None, **more: Any) -> None:
-        """Merge values into `assigns`."""
-        self.assigns.update(values or {}, **more)
+    def assign(self, values: Mapping[str, Any] | Assigner | None = None, **more: Any) -> None:
+        """Merge values into `assigns`.
+
+        Args:
+            values: What to merge, or a function that is called with the assigns and returns it.
+            **more: Further values; they win.
+        """
+        self.assigns.update((values(self.assigns) if callable(values) else values) or {}, **more)
 
     @property
     def transport(self) -> str:

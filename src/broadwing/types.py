@@ -12,6 +12,9 @@ Params: TypeAlias = dict[str, Any]
 ConnectInfo: TypeAlias = Mapping[str, Any]
 """What the transport knows of a connection, by the names that the mount asked for."""
 
+Assigner: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Makes values for `assign` out of the assigns as they are."""
+
 Ref: TypeAlias = Any
 """A client's message reference: opaque, echoed as it came, usually a short string or null."""
 
