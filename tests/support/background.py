@@ -16,7 +16,7 @@ from broadwing.serving import Server, configure
 
 T = TypeVar("T")
 
-LEAN, PLAIN_ASGI = "lean", "asgi"
+LEAN, LEAN_BEHIND_H11, PLAIN_ASGI = "lean", "lean behind h11", "asgi"
 TIMEOUT = 5.0
 """Most seconds anything a test waits for may take."""
 
@@ -84,14 +84,15 @@ def background(app: Any, kind: str = LEAN, *, request_timeout: float = 15.0, **o
 
     Args:
         app: The application, usually an `Endpoint`.
-        kind: `LEAN`: as `broadwing serve` does; `PLAIN_ASGI`: uvicorn with its own WebSockets.
+        kind: `LEAN`: as `broadwing serve` does; `LEAN_BEHIND_H11`: with uvicorn's own HTTP before the lean path, as with
+            `uvicorn.run(endpoint, ws=WebSocketProtocol)`; `PLAIN_ASGI`: uvicorn with its own WebSockets.
         request_timeout: As `Server` has it.
         **options: Settings of `uvicorn.Config`.
     """
     settings = {"host": "127.0.0.1", "port": 0, "log_config": None, "lifespan": "on", **options}
     server: uvicorn.Server
-    if kind == LEAN:
-        config = configure(app, **settings)
+    if kind != PLAIN_ASGI:
+        config = configure(app, **({"http": "h11"} if kind == LEAN_BEHIND_H11 else {}), **settings)
         server = Server(config, request_timeout)
     else:
         config = uvicorn.Config(app, ws="websockets-sansio", ws_ping_interval=None, **settings)
