@@ -145,7 +145,7 @@ class Endpoint:
         polls = options(LongPollOptions, longpoll)
         if polls is not None:
             at = compile_path(path.rstrip("/") + polls.path)
-            self._longpolls.append((LongPollEntrance(mount, at, polls, server=self, **common), draining))
+            self._longpolls.append((LongPollEntrance(mount, at, polls, pubsub=self.pubsub, **common), draining))
 
     def websocket_entrance(self, path: str) -> tuple[WebSocketEntrance, dict[str, str]] | None:
         """Find what is mounted for WebSockets at `path`."""

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from broadwing.core.close import CloseCode
 from broadwing.core.etf import Atom
@@ -44,20 +44,6 @@ _JSON: Final = (
 _EMPTY: Final = ((b"cache-control", b"max-age=0, private, must-revalidate"), _CORS)
 
 
-class PollServer(Protocol):
-    """The endpoint, as its long-poll transports see it."""
-
-    @property
-    def pubsub(self) -> PubSub:
-        """The bus, where poll sessions on other nodes are reached."""
-        ...
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether it is about to stop, so that nobody new is let in."""
-        ...
-
-
 class LongPollEntrance(Entrance):
     """The long-poll transport of one mount.
 
@@ -72,7 +58,7 @@ class LongPollEntrance(Entrance):
         ConfigurationError: It is too short.
     """
 
-    def __init__(self, *args: Any, server: PollServer, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, pubsub: PubSub, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         assert isinstance(self.options, LongPollOptions)
         if self.secret_key_base is None:
@@ -86,8 +72,7 @@ class LongPollEntrance(Entrance):
         self.settings = self.options
         self.sessions: dict[str, LongPollSession] = {}
         self.sweeper = Sweeper(IDLE_WINDOWS * self.settings.window)
-        self.inbox = Inbox(self, server.pubsub, self.secret_key_base)
-        self._server = server
+        self.inbox = Inbox(self, pubsub, self.secret_key_base)
         self._secret = self.secret_key_base
         self._id = base64.b64encode(secrets.token_bytes(16)).decode("ascii").rstrip("=")
 
@@ -156,7 +141,7 @@ class LongPollEntrance(Entrance):
 
     async def _admit(self, request: Request, params: dict[str, Any]) -> str | Status:
         """Open a session and return its token, or the status that says why not."""
-        if self._server.is_draining:
+        if self.is_draining:
             return Status.UNAVAILABLE
         auth_token = request.header(b"x-phoenix-authtoken") if self.auth_token else None
         try:
@@ -164,13 +149,9 @@ class LongPollEntrance(Entrance):
         except Exception:  # the application's session function runs here
             logger.exception("connect_info of %s raised", self.host.name)
             return Status.SERVER_ERROR
-        outcome = await self.admit(LongPollSession.name, Visitor(params, info, None))
-        if isinstance(outcome, Refusal):
-            return Status(outcome.status)
         await self.inbox.open()
-        if self._server.is_draining:  # by now; this session would be on nobody's list
-            return Status.UNAVAILABLE
-        return self._begin(outcome)
+        outcome = await self.admit(LongPollSession.name, Visitor(params, info, None))
+        return Status(outcome.status) if isinstance(outcome, Refusal) else self._begin(outcome)
 
     def _begin(self, handler: Handler) -> str | Status:
         topic = f"phx:lp:{base64.b64encode(secrets.token_bytes(16)).decode('ascii')}{time.time_ns() // 1_000_000}"

@@ -21,6 +21,7 @@ from broadwing.core.longpoll_state import Status
 from broadwing.core.messages import Broadcast
 from broadwing.core.verifier import b64url_encode, derive_key
 from broadwing.exceptions import PubSubUnavailable
+from broadwing.pubsub.health import Health
 from broadwing.pubsub.pubsub import PubSub
 from broadwing.transports.longpoll_session import Leaving, Lodge, LongPollSession, Polled
 
@@ -42,39 +43,28 @@ class Inbox:
         self._secret = secret_key_base
         self._topic = self._topic_of(self.name)
         self._is_open = False
-        self._ready: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._refs = count(1)
         self._exchanges: dict[int, _Exchange] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listen on the bus; returns once letters are sure to arrive, or after `pubsub_timeout`. Idempotent."""
+        """Listen on the bus; returns once letters are sure to arrive, or the bus is given up. Idempotent."""
         if not self._is_open:
             self._is_open = True
             _, ready = self._pubsub.attach(self._topic, self, self)
             if ready is not None:
-                self._ready = asyncio.get_running_loop().create_task(self._settle(ready))
-        if self._ready is not None:
-            done, _ = await asyncio.wait((self._ready,), timeout=self.lodge.settings.pubsub_timeout)
-            if done:
-                self._ready = None
-            else:
-                logger.warning("%s: the bus has not confirmed the inbox of poll sessions yet", self.lodge.label)
-
-    async def _settle(self, ready: Awaitable[None]) -> None:
-        try:
-            await ready
-        except PubSubUnavailable as error:
-            # A node without its bus still serves the clients whose requests all come to it.
-            logger.warning("%s: other nodes cannot reach the poll sessions here: %s", self.lodge.label, error)
+                self._opening = asyncio.get_running_loop().create_task(_settle(ready))
+        if self._opening is not None:
+            await asyncio.wait((self._opening,))
+            self._opening = None
 
     async def close(self) -> None:
         """Listen no more, and end what is still being done for other nodes."""
         if self._is_open:
             self._is_open = False
             self._pubsub.detach(self._topic, self)
-        tasks = [*self._tasks, *((self._ready,) if self._ready is not None else ())]
-        self._ready = None
+        tasks = [*self._tasks, *((self._opening,) if self._opening is not None else ())]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -97,19 +87,27 @@ class Inbox:
         ref = next(self._refs)
         exchange = _Exchange(self, ref)
         self._exchanges[ref] = exchange
-        self._post(topic, Ask(ref, self._topic, session, messages, waits))
+        if not self._can_reach(topic) or not self._post(topic, Ask(ref, self._topic, session, messages, waits)):
+            exchange.deliver(Answer(ref, Verdict.GONE))
         return exchange
+
+    def _can_reach(self, topic: str) -> bool:
+        # What is asked of a bus that is down would only wait there, and be done when its client has long gone on.
+        pubsub = self._pubsub
+        return pubsub.registry.count(topic) > 0 or not (pubsub.is_alone or pubsub.health is Health.DOWN)
 
     def forget(self, ref: int) -> None:
         """Answers to this ask mean nothing any more."""
         self._exchanges.pop(ref, None)
 
-    def _post(self, topic: str, letter: Ask | Answer) -> None:
+    def _post(self, topic: str, letter: Ask | Answer) -> bool:
         try:
             self._pubsub.broadcast(topic, pack(topic, letter))
         except PubSubUnavailable as error:
-            # The other side hears nothing, which it takes as the answer.
-            logger.warning("%s: a poll session on another node was not reached: %s", self.lodge.label, error)
+            # Who waits for an answer in vain takes that for one.
+            logger.warning("%s: another node was not reached about a poll session: %s", self.lodge.label, error)
+            return False
+        return True
 
     # Answering. PubSub delivers here.
 
@@ -238,3 +236,7 @@ class _RemoteWaiter:
 
 
 _NOTHING = Answer(0, Verdict.DONE)
+
+
+async def _settle(ready: Awaitable[None]) -> None:
+    await ready
