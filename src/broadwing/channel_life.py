@@ -9,8 +9,8 @@ import msgspec
 
 from broadwing import journal
 from broadwing.core.messages import Message
+from broadwing.decoders import InvalidPayload
 from broadwing.exceptions import JoinError, LocalProtocolError
-from broadwing.handlers import InvalidPayload
 from broadwing.payloads import is_annotated
 from broadwing.returns import Ok, Reply, is_graceful
 

@@ -24,9 +24,10 @@ from broadwing.channel_life import (
 )
 from broadwing.core.codec import body
 from broadwing.core.messages import Broadcast, Message
+from broadwing.decoders import InvalidPayload
 from broadwing.exceptions import LocalProtocolError
 from broadwing.fastlane import Lane
-from broadwing.handlers import Handler, InvalidPayload, run_in_thread
+from broadwing.handlers import Handler, run_in_thread
 from broadwing.payloads import decode_payload, is_annotated
 from broadwing.returns import Reply, Stop, is_graceful
 from broadwing.socket_ref import SocketRef

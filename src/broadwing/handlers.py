@@ -1,40 +1,36 @@
-"""How a channel's methods become a table of handlers: `@on`, `@intercept`, and payload decoding by annotation."""
+"""How a channel's methods become a table of handlers: `@on`, `@intercept`, and what they are called with."""
 
 import asyncio
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import msgspec
-
-from broadwing.core.codec import Raw
+from broadwing.decoders import decoder
 from broadwing.exceptions import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class InvalidPayload(Exception):
-    """A payload does not fit the handler's annotation; holds the error reply."""
-
-    def __init__(self, response: dict[str, Any]) -> None:
-        super().__init__(response["message"])
-        self.response = response
+_ON, _INTERCEPT = "__broadwing_on__", "__broadwing_intercept__"
+# The protocol's own events, which no handler sees.
+_RESERVED = ("phx_join", "phx_leave")
 
 
 def on(event: str) -> Callable[[F], F]:
     """Mark a channel's method as the handler of one event that clients push.
 
-    The method takes the payload, or nothing at all: `async def new_msg(self, payload)`. An annotation other than
-    `dict` or `Any` (a `msgspec.Struct`, dataclass, TypedDict or pydantic model) is enforced before it runs.
-    A plain `def` runs in a thread, so that it may block.
+    The method takes the payload, or nothing at all: `async def new_msg(self, payload)`. What it says of its payload (a
+    `msgspec.Struct`, dataclass, TypedDict, pydantic model, `dict`, `bytes`, ...) is enforced before it runs; without an
+    annotation it gets any JSON value, or `bytes`. A plain `def` runs in a thread, so that it may block.
+
+    Several `@on` may stand above one method. A subclass that overrides a handler need not repeat them.
+
+    Raises:
+        ConfigurationError: `event` is no event's name.
     """
-
-    def mark(method: F) -> F:
-        method.__dict__.setdefault("__broadwing_on__", []).append(event)
-        return method
-
-    return mark
+    return _mark(_ON, "on", event)
 
 
 def intercept(event: str) -> Callable[[F], F]:
@@ -43,10 +39,25 @@ def intercept(event: str) -> Callable[[F], F]:
     Broadcasts of `event` on the channel's topic are not written to the client but handed to the method, once for
     every subscriber; it pushes what it wants the client to see. This costs a decoding and a method call per
     subscriber, which other events do not.
+
+    Raises:
+        ConfigurationError: `event` is no event's name.
     """
+    return _mark(_INTERCEPT, "intercept", event)
+
+
+def _mark(kind: str, decorator: str, event: str) -> Callable[[F], F]:
+    if not isinstance(event, str):
+        raise ConfigurationError(
+            f'@{decorator} takes the name of an event, as in @{decorator}("new_msg"); got {event!r}'
+        )
+    if event in _RESERVED:
+        raise ConfigurationError(
+            f"@{decorator}({event!r}) would never be called: {event} is the protocol's own; define `join` or `terminate` instead"
+        )
 
     def mark(method: F) -> F:
-        method.__dict__.setdefault("__broadwing_intercept__", []).append(event)
+        method.__dict__.setdefault(kind, []).append(event)
         return method
 
     return mark
@@ -85,7 +96,7 @@ class Handler:
         self.is_async = inspect.iscoroutinefunction(function)
         self.takes_payload = takes_payload
         self.is_direct = is_direct and self.is_async and takes_payload
-        self.decode, self.accepts_binary = _decoder(annotation)
+        self.decode, self.accepts_binary = decoder(annotation)
 
 
 class HandlerTable:
@@ -104,9 +115,9 @@ class HandlerTable:
         self.intercepts: dict[str, Handler] = {}
         names = {name: None for cls in reversed(channel.__mro__) for name in vars(cls)}
         for name in names:
-            function = inspect.getattr_static(channel, name)
-            for mark, table in (("__broadwing_on__", self.events), ("__broadwing_intercept__", self.intercepts)):
-                for event in getattr(function, mark, ()):
+            function, marks = _marked(channel, name)
+            for mark, table in ((_ON, self.events), (_INTERCEPT, self.intercepts)):
+                for event in marks.get(mark, ()):
                     if event in table:
                         raise ConfigurationError(
                             f"{channel.__name__} has two handlers for {event!r}: {table[event].function.__name__} and {name}"
@@ -115,74 +126,53 @@ class HandlerTable:
         self.join = _handler(channel, inspect.getattr_static(channel, "join"), "join")
 
 
+def _marked(channel: type, name: str) -> tuple[Any, dict[str, Any]]:
+    """A class's attribute, and the marks on it; an override without any of its own has those of what it overrides."""
+    function = inspect.getattr_static(channel, name)
+    if not callable(function):
+        return function, {}
+    for cls in channel.__mro__:
+        marks = vars(vars(cls).get(name)) if hasattr(vars(cls).get(name), "__dict__") else {}
+        if _ON in marks or _INTERCEPT in marks:
+            return function, marks
+    return function, {}
+
+
 def _handler(channel: type, function: Callable[..., Any], what: str) -> Handler:
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    if len(parameters) > 1 and parameters[1].default is inspect.Parameter.empty:
+    where = f"{channel.__name__}.{getattr(function, '__name__', function)} ({what})"
+    if not inspect.isfunction(function):
         raise ConfigurationError(
-            f"{channel.__name__}.{function.__name__} ({what}) takes {len(parameters)} arguments besides self; "
-            "accepted is one, the payload, or none"
+            f"{where} is a {type(function).__name__}; expected a method, `async def` or plain `def`"
         )
-    if not parameters:
-        return Handler(function, Any, takes_payload=False)
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    positional = [each for each in parameters if each.kind in _POSITIONAL]
+    required = [each for each in parameters if each.default is each.empty and each.kind not in _VARIABLE]
+    if len(required) > 1 or (required and required[0] not in positional):
         raise ConfigurationError(
-            f"the annotations of {channel.__name__}.{function.__name__} cannot be read: {error}; "
+            f"{where} takes {', '.join(each.name for each in required)} besides self; accepted is one argument, the payload, or none"
+        )
+    if not positional:
+        return Handler(function, Any, takes_payload=False)
+    return Handler(function, _annotation(function, positional[0], where), takes_payload=True)
+
+
+def _annotation(function: Any, parameter: inspect.Parameter, where: str) -> Any:
+    if parameter.annotation is parameter.empty:
+        return Any
+    # Of this parameter alone: a name that only the return annotation uses may well be imported for type checkers only.
+    alone = types.SimpleNamespace(__annotations__={"payload": parameter.annotation})
+    try:
+        return typing.get_type_hints(alone, globalns=function.__globals__, include_extras=True)["payload"]
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise ConfigurationError(
+            f"the annotation of {parameter.name} in {where} cannot be read: {error}; "
             "import the name at module level, not under TYPE_CHECKING"
         ) from error
-    return Handler(function, hints.get(parameters[0].name, Any), takes_payload=True)
 
 
-_decode_any = msgspec.json.Decoder().decode
-
-
-def _decoder(annotation: Any) -> tuple[Callable[[Raw], Any], bool]:
-    if annotation is Any:
-        return _decode_any, True
-    if annotation is bytes:
-        return _refuse_json, True
-    if hasattr(annotation, "model_validate_json"):
-        return _pydantic_decoder(annotation), False
-    try:
-        decode = msgspec.json.Decoder(annotation).decode
-    except TypeError as error:
-        raise ConfigurationError(
-            f"a payload cannot be decoded as {annotation!r}: {error}; accepted are msgspec.Struct, dataclasses, TypedDict, "
-            "pydantic models, and the types of JSON"
-        ) from error
-
-    def decode_typed(raw: Raw) -> Any:
-        try:
-            return decode(raw)
-        except msgspec.ValidationError as error:
-            message, _, where = str(error).partition(" - at `")
-            field = where.rstrip("`").removeprefix("$").removeprefix(".")
-            if not field and "`" in message and ("missing required field" in message or "unknown field" in message):
-                field = message.split("`")[1]
-            elif "missing required field" in message:
-                field = f"{field}.{message.split('`')[1]}"
-            raise InvalidPayload({"reason": "invalid payload", "field": field, "message": message}) from error
-
-    return decode_typed, False
-
-
-def _pydantic_decoder(model: Any) -> Callable[[Raw], Any]:
-    def decode(raw: Raw) -> Any:
-        try:
-            return model.model_validate_json(bytes(raw))
-        except ValueError as error:  # pydantic's ValidationError is one, and need not be imported for this
-            first = error.errors(include_url=False)[0]  # type: ignore[attr-defined]
-            field = ".".join(map(str, first["loc"]))
-            raise InvalidPayload({"reason": "invalid payload", "field": field, "message": first["msg"]}) from error
-
-    return decode
-
-
-def _refuse_json(raw: Raw) -> Any:
-    raise InvalidPayload({"reason": "invalid payload", "field": "", "message": "Expected a binary payload, got JSON"})
-
-
-def refuse_binary() -> InvalidPayload:
-    """The error reply for bytes sent to a handler that wants JSON."""
-    return InvalidPayload({"reason": "invalid payload", "field": "", "message": "Expected a JSON payload, got bytes"})
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

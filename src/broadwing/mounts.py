@@ -56,12 +56,12 @@ def channel_route(target: Any, pattern: str) -> ChannelRoute:
     """Resolve one entry of `Socket.channels`.
 
     Raises:
-        ConfigurationError: It is not a channel class with its own `join`.
+        ConfigurationError: It is not a channel class with its own `join`, or one of its methods takes the wrong arguments.
     """
-    channel, assigns = target if isinstance(target, tuple) else (target, {})
-    if not (isinstance(channel, type) and issubclass(channel, Channel)):
+    channel, assigns = target if isinstance(target, tuple) and len(target) == 2 else (target, {})
+    if not (isinstance(channel, type) and issubclass(channel, Channel) and isinstance(assigns, Mapping)):
         raise ConfigurationError(
-            f"the route {pattern!r} leads to {channel!r}; expected a subclass of Channel, or (subclass, assigns)"
+            f"the route {pattern!r} leads to {target!r}; expected a subclass of Channel, or (subclass, assigns)"
         )
     if channel.join is Channel.join:
         raise ConfigurationError(
@@ -75,16 +75,31 @@ def channel_route(target: Any, pattern: str) -> ChannelRoute:
         channel,
         channel.__name__,
         table,
-        _method(channel, "handle_in") if own_in else None,
-        _method(channel, "terminate") if own_terminate else None,
-        _method(channel, "handle_info"),
+        _method(channel, "handle_in", "event", "payload") if own_in else None,
+        _method(channel, "terminate", "reason") if own_terminate else None,
+        _method(channel, "handle_info", "message"),
         frozenset(table.intercepts),
         assigns,
     )
 
 
-def _method(channel: type[Channel], name: str) -> Handler:
-    return Handler(inspect.getattr_static(channel, name), Any, takes_payload=True, is_direct=False)
+def _method(channel: type[Channel], name: str, *arguments: str) -> Handler:
+    return Handler(_check(channel, name, *arguments), Any, takes_payload=True, is_direct=False)
+
+
+def _check(cls: type, name: str, *arguments: str) -> Any:
+    """Refuse a method that could not be called as it will be, at a time when somebody looks."""
+    method = inspect.getattr_static(cls, name)
+    try:
+        if not inspect.isfunction(method):
+            raise TypeError(f"it is a {type(method).__name__}")
+        inspect.signature(method).bind("self", *arguments)
+    except TypeError as error:
+        accepted = ", ".join(("self", *arguments))
+        raise ConfigurationError(
+            f"{cls.__name__}.{name} cannot be called: {error}; expected a method that takes ({accepted})"
+        ) from error
+    return method
 
 
 class SocketMount:
@@ -100,8 +115,16 @@ class SocketMount:
         self.endpoint = endpoint
         self.socket = socket
         self.name = socket.__name__
+        self._connect_is_async = inspect.iscoroutinefunction(_check(socket, "connect", "params", "info"))
+        if inspect.iscoroutinefunction(_check(socket, "id")):
+            raise ConfigurationError(
+                f"{self.name}.id is async; expected a plain def, as the name is known after connect"
+            )
+        if not isinstance(socket.channels, Mapping):
+            raise ConfigurationError(
+                f'{self.name}.channels is {socket.channels!r}; expected a mapping such as {{"room:*": RoomChannel}}'
+            )
         self.routes = Routes((pattern, channel_route(target, pattern)) for pattern, target in socket.channels.items())
-        self._connect_is_async = inspect.iscoroutinefunction(socket.connect)
         self.max_channels = int(socket.max_channels_per_transport)
         self.log: int | None = overrides.get("log", socket.log)
         self.log_join: int | None = overrides.get("log_join", socket.log_join)

@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
+from broadwing.decoders import refuse_binary
 from broadwing.exceptions import InvalidMessage
-from broadwing.handlers import Handler, refuse_binary
+from broadwing.handlers import Handler
 
 
 def decode_payload(handler: Handler, payload: Any) -> Any:
