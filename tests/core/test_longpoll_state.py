@@ -31,7 +31,8 @@ WINDOW = 10.0
 class Poll:
     """A waiting poll that remembers how often it was woken."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, leaves: bool = True) -> None:
+        self.leaves = leaves
         self.woken = 0
 
     def wake(self) -> None:
@@ -89,6 +90,15 @@ def test_a_newer_poll_replaces_the_older_which_only_hears_of_the_end() -> None:
     assert session.next_waiter() is None
     assert session.all_waiters() == polls[:2]
     assert session.all_waiters() == []
+
+
+def test_a_poll_that_does_not_say_when_it_is_over_is_dropped_when_it_is_replaced() -> None:
+    session = state()
+    for _ in range(3):
+        session.wait(Poll(leaves=False))
+    here = Poll()
+    session.wait(here)
+    assert session.all_waiters() == [here]
 
 
 def test_all_polls_that_wait_hear_of_the_end() -> None:

@@ -13,8 +13,10 @@ from broadwing.core.frames import BINARY, TEXT
 from broadwing.core.longpoll_relay import Answer, Ask, Verdict, pack, unpack
 from broadwing.core.longpoll_state import MAX_LINES, PollState, Status, poll_body, quoted_frame, read_messages
 from broadwing.exceptions import BadRequest
+from tests.transports.polling import ask
 
 NDJSON = b"application/x-ndjson"
+PATH = "/socket/longpoll"
 
 texts = st.lists(st.none() | st.integers() | st.text(), max_size=4).map(
     lambda values: (TEXT, json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass"))
@@ -150,44 +152,20 @@ class UserSocket(Socket):
     log_join = None
 
 
-async def _request(endpoint: Endpoint, method: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, Any]:
-    """One request without a server: HTTP status and body."""
-    sent: list[Any] = []
-    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def receive() -> Any:
-        message = next(messages, None)
-        return message if message is not None else await asyncio.get_running_loop().create_future()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": "/socket/longpoll",
-        "query_string": b"vsn=2.0.0",
-        "headers": [(b"host", b"localhost"), *headers],
-    }
-    await endpoint(scope, receive, send)
-    start, end = sent
-    return start["status"], json.loads(end["body"])
-
-
 async def _post_and_look(content_type: bytes, body: bytes) -> None:
     endpoint = Endpoint(secret_key_base="k" * 64)
     endpoint.socket("/socket", UserSocket, websocket=False, longpoll={"max_body_bytes": 500})
     try:
-        http, opened = await _request(endpoint, "GET", [], b"")
+        http, opened = await ask(endpoint, "GET", PATH, {})
         assert (http, opened["status"]) == (200, 410)
-        token = [(b"x-phoenix-longpoll-token", opened["token"].encode())]
-        http, answer = await _request(endpoint, "POST", [*token, (b"content-type", content_type)], body)
+        token = {"x-phoenix-longpoll-token": opened["token"]}
+        http, answer = await ask(endpoint, "POST", PATH, {**token, "content-type": content_type.decode()}, [body])
         assert (http, answer["status"]) in [(200, 200), (200, 408), (400, 400), (413, 413)]
         heartbeat = b'[null,"alive","phoenix","heartbeat",{}]'
-        _, after = await _request(endpoint, "POST", token, heartbeat)
+        _, after = await ask(endpoint, "POST", PATH, token, [heartbeat])
         # Only a message that ended the session may be missed afterwards.
         assert after["status"] == (410 if answer["status"] == 408 else 200)
-        _, polled = await _request(endpoint, "GET", token, b"")
+        _, polled = await ask(endpoint, "GET", PATH, token)
         alive = '[null,"alive","phoenix","phx_reply",{"response":{},"status":"ok"}]'
         assert (alive in polled["messages"]) == (after["status"] == 200)
     finally:

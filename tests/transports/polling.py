@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -254,6 +255,30 @@ class House:
     async def open(self, mount: str = "/socket", vsn: str | None = "2.0.0", **params: str) -> Poller:
         """A client with a session."""
         return await self.poller(mount, vsn, **params).open()
+
+
+async def ask(
+    endpoint: Endpoint, method: str, path: str, headers: dict[str, str], parts: Iterable[bytes] = ()
+) -> tuple[int, Any]:
+    """One request without a server, its body in parts: the HTTP status, and the body of the answer."""
+    sent: list[Any] = []
+    messages = chain(
+        ({"type": "http.request", "body": part, "more_body": True} for part in parts),
+        ({"type": "http.request", "body": b"", "more_body": False},),
+    )
+
+    async def receive() -> Any:
+        message = next(messages, None)
+        return message if message is not None else await asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    fields = [(b"host", b"localhost"), *((name.encode(), value.encode()) for name, value in headers.items())]
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"vsn=2.0.0", "headers": fields}
+    await endpoint(scope, receive, send)
+    start, end = sent
+    return start["status"], json.loads(end["body"])
 
 
 @contextlib.asynccontextmanager

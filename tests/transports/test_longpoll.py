@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.transports.polling import (
     House,
     Poller,
     UserSocket,
+    ask,
     house_of,
     reply,
 )
@@ -203,7 +205,8 @@ async def test_the_auth_token_is_the_header_as_it_is(house: House) -> None:
 async def test_a_query_that_cannot_be_read_is_refused(
     house: House, query: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = await house.http.get(f"{house.base}/socket/longpoll?{query}")
+    with caplog.at_level(logging.INFO, "broadwing"):
+        response = await house.http.get(f"{house.base}/socket/longpoll?{query}")
     assert (response.status_code, response.content) == (status, b'{"status":%d}' % status)
     assert_protocol_headers(response)
     assert "query string" in caplog.text
@@ -482,6 +485,30 @@ async def test_a_body_that_turns_out_too_large_is_refused_where_it_does(house: H
     response = await poller.posted(body(), JSON)
     assert (response.status_code, response.content) == (413, b'{"status":413}')
     assert (await poller.post([None, "1", "phoenix", "heartbeat", {}])) == 200
+
+
+async def test_a_body_that_says_it_is_larger_than_python_reads_numbers_is_refused() -> None:
+    endpoint = make_endpoint()
+    _, opened = await ask(endpoint, "GET", "/socket/longpoll", {})
+    headers = {"x-phoenix-longpoll-token": opened["token"], "content-length": "9" * 5_000}
+    assert await ask(endpoint, "POST", "/socket/longpoll", headers) == (413, {"status": 413})
+    await endpoint.stop()
+
+
+async def test_a_body_that_comes_in_crumbs_takes_no_more_memory_than_its_bytes() -> None:
+    endpoint = make_endpoint()
+    _, opened = await ask(endpoint, "GET", "/socket/longpoll", {})
+    headers = {"x-phoenix-longpoll-token": opened["token"]}
+    message = json.dumps([None, "1", "phoenix", "heartbeat", "x" * 100_000]).encode()
+    crumbs = (message[at : at + 2] for at in range(0, len(message), 2))
+    tracemalloc.start()
+    try:
+        assert await ask(endpoint, "POST", "/socket/longpoll", headers, crumbs) == (200, {"status": 200})
+        # The body twice, and what reads it; the crumbs as objects would be sixty times as much.
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(message)
+    finally:
+        tracemalloc.stop()
+    await endpoint.stop()
 
 
 async def test_a_body_of_just_the_limit_passes(house: House) -> None:
@@ -777,7 +804,17 @@ async def test_a_client_that_does_not_poll_loses_its_session_when_too_much_waits
     assert await poller.post([None, "3", "phoenix", "heartbeat", {}]) == 410
     assert (await poller.get())[0] == 410
     assert house.endpoint.statistics.slow_readers == 1
-    assert "does not poll" in caplog.text
+    assert "UserSocket at /small/longpoll: a client does not poll, more than 1000 bytes" in caplog.text
+
+
+async def test_a_room_that_falls_behind_as_a_whole_fills_no_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(10):
+        await (await house.open("/small")).join()
+    for _ in range(3):
+        house.endpoint.broadcast("room:lobby", "large", {"text": "x" * 2_000})
+    assert entrance_of(house, "/small").sessions == {}
+    assert house.endpoint.statistics.slow_readers == entrance_of(house, "/small").slow_readers == 10
+    assert caplog.text.count("does not poll") == 1
 
 
 async def test_one_message_larger_than_the_buffer_passes(house: House) -> None:

@@ -396,6 +396,14 @@ async def test_messages_stay_when_the_client_of_another_node_hangs_up(pair: Pair
     assert await poller.receive(1) == [[None, None, "room:lobby", "hi", {}]]
 
 
+async def test_polls_of_other_nodes_that_ended_with_their_window_leave_nothing_behind(pair: Pair) -> None:
+    across = pair.across(await pair.here.open())
+    for _ in range(3):
+        assert await across.get() == (204, [])
+    assert pair.session()._state._forgotten is None
+    assert entrance_of(pair.there).inbox._exchanges == {}
+
+
 async def test_a_poll_that_was_told_of_messages_and_finds_them_taken_is_204(pair: Pair) -> None:
     poller = await pair.here.open("/patient")
     across = pair.across(poller)

@@ -54,7 +54,14 @@ _PROTOCOL: Final = frozenset({Status.OK, Status.NO_CONTENT, Status.FORBIDDEN, St
 
 
 class Waiter(Protocol):
-    """A poll that waits for a message."""
+    """A poll that waits for a message.
+
+    Attributes:
+        leaves: Whether it says so when it is over. One that does not, because it is on another node, is dropped as soon as
+            it is replaced; kept, they would pile up.
+    """
+
+    leaves: bool
 
     def wake(self) -> None:
         """There is something to take, or the session has ended."""
@@ -99,7 +106,7 @@ class PollState:
 
     def wait(self, waiter: Waiter) -> None:
         """Remember a poll that found nothing; the one before it is told of no message any more."""
-        if self._waiter is not None:
+        if self._waiter is not None and self._waiter.leaves:
             self._forgotten = [*(self._forgotten or ()), self._waiter]
         self._waiter = waiter
 

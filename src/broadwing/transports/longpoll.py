@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final
 
 from broadwing.core.close import CloseCode
@@ -52,6 +53,7 @@ class LongPollEntrance(Entrance):
         sessions: Its poll sessions by their private topic.
         sweeper: Ends sessions whose client does not poll any more.
         inbox: How other nodes reach the sessions here.
+        slow_readers: Sessions that ended because their client did not poll.
 
     Raises:
         MissingSecret: The endpoint has no `secret_key_base` to sign session tokens with.
@@ -73,6 +75,8 @@ class LongPollEntrance(Entrance):
         self.sessions: dict[str, LongPollSession] = {}
         self.sweeper = Sweeper(IDLE_WINDOWS * self.settings.window)
         self.inbox = Inbox(self, pubsub, self.secret_key_base)
+        self.slow_readers = 0
+        self._told = -inf
         self._secret = self.secret_key_base
         self._id = base64.b64encode(secrets.token_bytes(16)).decode("ascii").rstrip("=")
 
@@ -80,6 +84,19 @@ class LongPollEntrance(Entrance):
     def label(self) -> str:
         """The mount's name, for logs."""
         return self.host.name
+
+    def slow_reader(self) -> None:
+        """Count a session that ends because its client does not poll, and say so, at most once a second."""
+        self.slow_readers += 1
+        if self.sweeper.now >= self._told + 1:  # a whole room may fall behind at once
+            self._told = self.sweeper.now
+            logger.warning(
+                "%s at %s: a client does not poll, more than %d bytes wait for it; its session ends (%d so far)",
+                self.host.name,
+                self.pattern.template,
+                self.settings.max_buffer_bytes,
+                self.slow_readers,
+            )
 
     async def stop(self) -> None:
         """End what draining left, and leave the bus."""
@@ -94,7 +111,7 @@ class LongPollEntrance(Entrance):
         try:
             params = self.params(request, variables)
         except BadRequest as error:
-            logger.warning("%s: %s", self.host.name, error)
+            logger.info("%s: %s", self.host.name, error)
             await _answer(send, error.status)
             return
         if not self.origin_allowed(request):
@@ -178,7 +195,8 @@ class LongPollEntrance(Entrance):
                 return
             messages = read_messages(request.header(b"content-type"), body)
         except BadRequest as error:
-            logger.warning("%s: %s", self.host.name, error)
+            # Not a warning: it costs the client nothing, so there may be many.
+            logger.info("%s: %s", self.host.name, error)
             await _answer(send, error.status)
             return
         del body  # not held while its messages wait to be taken
@@ -188,21 +206,20 @@ class LongPollEntrance(Entrance):
         """Read the body as far as it may go; `None` when the client hangs up."""
         limit = self.settings.max_body_bytes
         length = request.header(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit:
+        # Python refuses to read numbers of more than 4,300 digits.
+        if length is not None and length.isdigit() and (len(length) > 18 or int(length) > limit):
             raise _too_large(limit)
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()  # not a list: a body may come in crumbs, and as objects they would be sixty times as large
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return None
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
+            part: bytes = message.get("body", b"")
+            if len(body) + len(part) > limit:
                 raise _too_large(limit)
-            parts.append(part)
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return bytes(body) + part if body else part
+            body += part
 
     # Tokens.
 

@@ -222,9 +222,11 @@ class _Exchange:
 
 
 class _RemoteWaiter:
-    """A request on another node."""
+    """A request on another node. When its window is over it asks no more, and is not heard of again."""
 
     __slots__ = ("_ask", "_inbox")
+
+    leaves = False
 
     def __init__(self, inbox: Inbox, ask: Ask) -> None:
         self._inbox = inbox

@@ -62,6 +62,10 @@ class Lodge(Protocol):
         """Ends idle sessions."""
         ...
 
+    def slow_reader(self) -> None:
+        """Note that a session ends because its client does not poll."""
+        ...
+
 
 class LongPollFormat:
     """Messages as JSON strings, ready for a poll's answer; one object for all sessions that get a broadcast."""
@@ -198,11 +202,8 @@ class LongPollSession:
         """Keep one message for the client; the session ends when too much waits for it."""
         if self._handler is None:
             return
-        limit = self._lodge.settings.max_buffer_bytes
-        if not self._state.put(frame, limit):
-            logger.warning(
-                "%s: a client does not poll: more than %d bytes wait for it; its session ends", self._lodge.label, limit
-            )
+        if not self._state.put(frame, self._lodge.settings.max_buffer_bytes):
+            self._lodge.slow_reader()
             self.close(CloseCode.SLOW_READER)
             return
         waiter = self._state.next_waiter()
@@ -256,6 +257,8 @@ class _LocalWaiter:
     """A request on this node."""
 
     __slots__ = ("woken",)
+
+    leaves = True
 
     def __init__(self) -> None:
         self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
