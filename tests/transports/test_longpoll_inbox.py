@@ -494,8 +494,8 @@ async def test_what_is_no_letter_and_answers_nobody_waits_for_are_ignored(
 ) -> None:
     poller = await pair.here.open()
     inbox = entrance_of(pair.here).inbox
-    pair.bus.broadcast(inbox._topic, Broadcast(inbox._topic, EVENT, Body(b"garbage", True)))
-    pair.bus.broadcast(inbox._topic, pack(inbox._topic, Answer(99, Verdict.DONE, 200, [])))
+    pair.bus.broadcast(inbox.topic, Broadcast(inbox.topic, EVENT, Body(b"garbage", True)))
+    pair.bus.broadcast(inbox.topic, pack(inbox.topic, Answer(99, Verdict.DONE, 200, [])))
     await poller.join()
     assert "which is no letter" in caplog.text
 
@@ -503,11 +503,20 @@ async def test_what_is_no_letter_and_answers_nobody_waits_for_are_ignored(
 async def test_the_topic_of_an_inbox_cannot_be_read_from_a_token(pair: Pair) -> None:
     # Whoever joined it as a channel would be sent what other clients poll for.
     poller = await pair.here.open()
-    topic = entrance_of(pair.here).inbox._topic.removeprefix("phx:lp:")
+    topic = entrance_of(pair.here).inbox.topic.removeprefix("phx:lp:")
     assert len(topic) == 24  # 18 bytes of a derived key
     for part in Token.verify(SECRET, SALT, poller.token)[1:]:
         assert topic not in part
-    assert len({entrance_of(house).inbox._topic for house in (pair.here, pair.there)}) == 2
+    assert len({entrance_of(house).inbox.topic for house in (pair.here, pair.there)}) == 2
+
+
+async def test_names_are_made_by_the_first_request_so_that_forked_workers_have_their_own() -> None:
+    endpoint = make_endpoint()
+    async with house_of(endpoint) as house:
+        entrance = entrance_of(house)
+        assert {"id", "name", "topic"}.isdisjoint({*vars(entrance), *vars(entrance.inbox)})
+        poller = await house.open()
+        assert Token.verify(SECRET, SALT, poller.token)[1:3] == (entrance.id, entrance.inbox.name)
 
 
 async def test_an_endpoint_that_stops_leaves_its_inbox_and_what_it_did_for_others(
@@ -525,6 +534,6 @@ async def test_an_endpoint_that_stops_leaves_its_inbox_and_what_it_did_for_other
         await until(lambda: entrance.inbox._tasks)
         await entrance.inbox.close()
         assert entrance.inbox._tasks == set()
-        assert endpoint.pubsub.registry.count(entrance.inbox._topic) == 0
+        assert endpoint.pubsub.registry.count(entrance.inbox.topic) == 0
         await entrance.inbox.close()
         assert await posting == 408  # as far as the other node can know

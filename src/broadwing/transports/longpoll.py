@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from math import inf
 from typing import Any, Final
 
@@ -78,7 +79,11 @@ class LongPollEntrance(Entrance):
         self.slow_readers = 0
         self._told = -inf
         self._secret = self.secret_key_base
-        self._id = base64.b64encode(secrets.token_bytes(16)).decode("ascii").rstrip("=")
+
+    @cached_property
+    def id(self) -> str:
+        """Tells this mount of this process from all others; made by the first request, after a server has forked."""
+        return base64.b64encode(secrets.token_bytes(16)).decode("ascii").rstrip("=")
 
     @property
     def label(self) -> str:
@@ -179,7 +184,7 @@ class LongPollEntrance(Entrance):
             logger.exception("%s: a poll session could not be opened", self.host.name)
             session.close(CloseCode.INTERNAL_ERROR)
             return Status.SERVER_ERROR
-        data = (_V1, self._id, self.inbox.name, topic)
+        data = (_V1, self.id, self.inbox.name, topic)
         return Token.sign(self._secret, SALT, data, max_age=self.settings.max_age)
 
     # POST: publish.
@@ -235,7 +240,7 @@ class LongPollEntrance(Entrance):
             return None
         match data:
             case (Atom("v1"), str(entrance), str(inbox), str(topic)):
-                return self.sessions.get(topic) if entrance == self._id else self.inbox.reach(inbox, topic)
+                return self.sessions.get(topic) if entrance == self.id else self.inbox.reach(inbox, topic)
         return None
 
 

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from functools import cached_property
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -32,27 +33,36 @@ class Inbox:
     """Takes what other nodes ask of this mount's sessions, and the answers to what it asks of theirs.
 
     Attributes:
-        name: Names it in tokens.
         lodge: The mount's sessions and settings.
     """
 
     def __init__(self, lodge: Lodge, pubsub: PubSub, secret_key_base: str) -> None:
-        self.name = b64url_encode(secrets.token_bytes(12))
         self.lodge = lodge
         self._pubsub = pubsub
         self._secret = secret_key_base
-        self._topic = self._topic_of(self.name)
         self._is_open = False
         self._opening: asyncio.Task[None] | None = None
         self._refs = count(1)
         self._exchanges: dict[int, _Exchange] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    # Made when they are first needed: a server that forks its workers has built the endpoint before.
+
+    @cached_property
+    def name(self) -> str:
+        """Names it in tokens."""
+        return b64url_encode(secrets.token_bytes(12))
+
+    @cached_property
+    def topic(self) -> str:
+        """Where it listens; nobody but the nodes may know."""
+        return self._topic_of(self.name)
+
     async def open(self) -> None:
         """Listen on the bus; returns once letters are sure to arrive, or the bus is given up. Idempotent."""
         if not self._is_open:
             self._is_open = True
-            _, ready = self._pubsub.attach(self._topic, self, self)
+            _, ready = self._pubsub.attach(self.topic, self, self)
             if ready is not None:
                 self._opening = asyncio.get_running_loop().create_task(_settle(ready))
         if self._opening is not None:
@@ -63,7 +73,7 @@ class Inbox:
         """Listen no more, and end what is still being done for other nodes."""
         if self._is_open:
             self._is_open = False
-            self._pubsub.detach(self._topic, self)
+            self._pubsub.detach(self.topic, self)
         tasks = [*self._tasks, *((self._opening,) if self._opening is not None else ())]
         for task in tasks:
             task.cancel()
@@ -87,7 +97,7 @@ class Inbox:
         ref = next(self._refs)
         exchange = _Exchange(self, ref)
         self._exchanges[ref] = exchange
-        if not self._can_reach(topic) or not self._post(topic, Ask(ref, self._topic, session, messages, waits)):
+        if not self._can_reach(topic) or not self._post(topic, Ask(ref, self.topic, session, messages, waits)):
             exchange.deliver(Answer(ref, Verdict.GONE))
         return exchange
 
