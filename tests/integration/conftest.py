@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from tests.support.app import Ground, make_endpoint
 from tests.support.client import (
@@ -52,6 +53,7 @@ class World:
         vsn: str | None = None,
         headers: dict[str, str] | None = None,
         path: str | None = None,
+        subprotocols: list[Subprotocol] | None = None,
         **params: Any,
     ) -> Client:
         """Connect a client.
@@ -64,7 +66,8 @@ class World:
         client: Client
         if self.is_websocket:
             try:
-                client = await open_websocket(self.served.url(address(mount + tail, version, params)), version, headers)
+                url = self.served.url(address(mount + tail, version, params))
+                client = await open_websocket(url, version, headers, subprotocols=subprotocols)
             except InvalidStatus as error:
                 raise Refused(error.response.status_code, bytes(error.response.body or b"")) from None
         else:

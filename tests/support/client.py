@@ -137,7 +137,7 @@ class Client:
         assert await self.rest() == []
 
     async def ended(self) -> int | None:
-        """Wait for the end without a further message; its close code, or 410 for a poll session that is gone."""
+        """Wait for the end without a further message; its close code, or the status of a poll, 410 when the session is gone."""
         try:
             data = await self.receive_raw()
         except Closed as closed:
@@ -210,7 +210,10 @@ class LongPollClient(Client):
         """The next message of those a poll brought."""
         async with asyncio.timeout(timeout):
             while not self._messages:
-                body = (await self.http.get(self.url, headers=self.headers)).json()
+                answer = await self.http.get(self.url, headers=self.headers)
+                if answer.status_code != 200:
+                    raise Closed(answer.status_code)
+                body = answer.json()
                 if body["status"] == 410:
                     raise Closed(410)
                 assert body["status"] in (200, 204), body
