@@ -205,7 +205,7 @@ async def test_bytes_can_be_sent_to_clients_of_version_2_alone(
     client.send_text("1", "2", "a:1", "go")
     if reason is None:
         await until(lambda: client.frames)
-        # PHOENIX 1.4: 01, sizes of join_ref, ref, topic and status, these, the data.
+        # A binary reply: 01, sizes of join_ref, ref, topic and status, these, the data.
         assert client.frames == [(2, b"\x01\x01\x01\x03\x02" + b"12a:1ok" + b"\x00\xff")]
     else:
         assert await client.next() == [(None, "1", "a:1", "phx_error", CRASH)]
@@ -500,7 +500,7 @@ async def test_what_is_kept_of_a_join_is_bounded(where: str) -> None:
 
 
 async def test_no_broadcast_comes_before_the_reply_of_a_join_that_waits_for_the_bus() -> None:
-    """PHOENIX 1.8: the reply is the first frame of a join. The bus confirms the topic, then the channel listens to it."""
+    """The reply is the first frame of a join. The bus confirms the topic, then the channel listens to it."""
 
     class SlowBus(LocalAdapter):
         is_alone = False

@@ -107,7 +107,7 @@ class Deaf(Line):
 
 @pytest.mark.parametrize(
     ("total", "counts"),
-    # PHOENIX 1.13: rounds = total div batch_size + 1, and the last one takes the remainder.
+    # As in Phoenix: rounds = total div batch_size + 1, and the last one takes the remainder.
     [(0, [0]), (1, [1]), (9, [9]), (10, [10, 0]), (25, [10, 10, 5])],
 )
 async def test_connections_are_drained_in_batches_and_each_is_an_event(
