@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, request_timeout: float = REQUEST_TIMEOUT) -> None:
         super().__init__(config)
         self._request_timeout = request_timeout
-        self._unfinished: dict[Any, tuple[float, int]] = {}
+        self._unfinished: dict[HttpProtocol, tuple[int, float]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -95,17 +95,17 @@ class Server(uvicorn.Server):
             reception.abort()
 
     def _cut_off(self, now: float) -> None:
-        unfinished: dict[Any, tuple[float, int]] = {}
+        unfinished: dict[HttpProtocol, tuple[int, float]] = {}
         for connection in self.server_state.connections:
             if isinstance(connection, HttpProtocol) and connection.is_receiving:
-                since, received = self._unfinished.get(connection, (now, connection.received))
-                patience = self._request_timeout
-                if not connection.in_head:
-                    patience += (connection.received - received) / MIN_RATE
-                if now - since > patience:
+                request, since = self._unfinished.get(connection, (0, now))
+                if request != connection.requests:  # another one than a second ago
+                    since = now
+                extra = 0 if connection.in_head else connection.received / MIN_RATE
+                if now - since > self._request_timeout + extra:
                     connection.transport.abort()
                 else:
-                    unfinished[connection] = since, received
+                    unfinished[connection] = connection.requests, since
         self._unfinished = unfinished
 
 

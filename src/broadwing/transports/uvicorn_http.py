@@ -21,10 +21,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     Attributes:
         in_head: Whether a request is awaited, or its head not complete.
-        received: Bytes received so far.
+        requests: How many have begun on this connection.
+        received: Bytes of the current one's body so far.
     """
 
     in_head = True
+    requests = 0
     received = 0
     url = b""
     _head_bytes = 0
@@ -40,8 +42,7 @@ class HttpProtocol(HttpToolsProtocol):
         return bool(cycle.more_body) and not self.flow.read_paused
 
     def data_received(self, data: bytes) -> None:
-        """Pass on, and count."""
-        self.received += len(data)
+        """Pass on, and bound the head."""
         super().data_received(data)
         if self.in_head:
             self._head_bytes += len(data)
@@ -54,12 +55,18 @@ class HttpProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self.in_head = True
+        self.requests += 1
 
     def on_headers_complete(self) -> None:
         """Its head is complete."""
         self.in_head = False
-        self._head_bytes = 0
+        self._head_bytes = self.received = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of its body has come."""
+        self.received += len(body)
+        super().on_body(body)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection to a line, or to uvicorn's way of doing it."""
