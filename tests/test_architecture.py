@@ -43,10 +43,10 @@ ROOMS_TABLE = """
     longpoll     | transports.longpoll*  | transports contract options pubsub core token telemetry ground
     transports   | transports.*          | longpoll contract options core token telemetry ground
     endpoint     | endpoint              | server presence longpoll transports contract options pubsub core token session telemetry ground
-    serving      | serving*              | transports contract ground
+    serving      | serving* supervisor   | transports contract ground
     clients      | clients.*             | core ground
     integrations | integrations.*        | public ground
-    cli          | cli.*                 | public serving ground
+    cli          | cli.* __main__        | public serving ground
     testing      | testing.*             | *
     public       | broadwing             | endpoint server presence token session telemetry pubsub core clients options ground
     server       | *                     | endpoint presence contract options pubsub core token session telemetry ground
