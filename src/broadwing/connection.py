@@ -87,6 +87,9 @@ class Connection(Intake):
         if self._id_subscription is not None:
             self._id_subscription.cancel()
             self._id_subscription = None
+        fastlane = self.endpoint.fastlane
+        if fastlane.pending and self.transport is not None:
+            fastlane.skip(self.transport.sink)
         for runner in self.runners:
             runner.transport_closed(reason)
             self.endpoint.linger(runner)

@@ -50,19 +50,23 @@ class Lane:
 class _Job:
     """Writes that are still to be done, in order."""
 
-    __slots__ = ("frame", "left", "sinks")
+    __slots__ = ("frame", "gone", "left", "sinks")
 
     def __init__(self, frame: Any, sinks: list[Sink]) -> None:
         self.frame = frame
+        self.gone: set[Sink] | None = None
         self.left = len(sinks)
         self.sinks: Iterator[Sink] = iter(sinks)
 
     def run(self, budget: int) -> int:
         """Do up to `budget` writes and return how many."""
-        frame = self.frame
         done = min(budget, self.left)
         self.left -= done
-        _write_all(frame, islice(self.sinks, done))
+        turn: Iterator[Sink] = islice(self.sinks, done)
+        gone = self.gone
+        if gone is not None:
+            turn = (sink for sink in turn if sink not in gone)
+        _write_all(self.frame, turn)
         return done
 
 
@@ -73,6 +77,9 @@ def _write_all(frame: Any, sinks: Iterator[Sink]) -> None:
                 sink.write(frame)
         except RuntimeError:
             # uvloop refuses to write to a line that went down since the subscribers were listed; go on with the next.
+            continue
+        except Exception:  # nor may any other fault of one line keep the frame from the others, or stop the slices
+            logger.exception("a line refused a broadcast")
             continue
         return
 
@@ -127,6 +134,17 @@ class Fastlane:
         frame = transport.format.frame(opcode, data)
         sink = LargeSink(transport) if transport.format.is_large(frame) else transport.sink
         self.pending[topic].append(_Job(frame, [sink]))
+
+    def skip(self, sink: Sink) -> None:
+        """Write nothing more to a line that is being closed: no data follows a close frame (RFC 6455 section 5.5.1).
+
+        Nor may what still waits fill the memory of a client that is closed because it does not read.
+        """
+        for jobs in self.pending.values():
+            for job in jobs:
+                if job.gone is None:
+                    job.gone = set()
+                job.gone.add(sink)
 
     def flush(self) -> None:
         """Write out everything that waits, at once; the last thing before connections are drained."""

@@ -1,0 +1,225 @@
+"""Broadcasts to rooms that are written to in slices: order, members that go meanwhile, and what waits."""
+
+import asyncio
+import json
+import random
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from broadwing import Broadcast, Endpoint
+from broadwing.core.codec import body
+from broadwing.core.json_v2 import JsonV2
+from broadwing.fastlane import MAX_WAITING, SLICE_MAX, Fastlane, Lane
+from broadwing.pubsub.registry import Subscribers
+from broadwing.transports.websocket_entrance import PLAIN
+from tests.support.background import Background, background, until
+from tests.support.hostile import ROOM, hostile_endpoint
+from tests.support.wire import CLOSE, EOF, TEXT, Wire, wire
+
+MEMBERS = SLICE_MAX + 88
+"""More than any one slice has room for."""
+
+
+class Room:
+    """A room with more members than a slice.
+
+    Attributes:
+        members: Their lines.
+    """
+
+    def __init__(self, endpoint: Endpoint, served: Background, members: list[Wire]) -> None:
+        self.endpoint = endpoint
+        self.served = served
+        self.members = members
+
+    def shout(self, number: int) -> None:
+        """Broadcast from the server."""
+        self.endpoint.broadcast("room:a", "shout", {"n": number})
+
+    def shout_all(self, count: int) -> None:
+        """Broadcast the numbers below `count` in one go; callable from the test's thread."""
+        self.served.loop.call_soon_threadsafe(self._shout_all, count)
+
+    def _shout_all(self, count: int) -> None:
+        for number in range(count):
+            self.shout(number)
+
+    def heard(self, line: Wire) -> int:
+        """The next message of a member, which must be a shout."""
+        message = line.message()
+        assert message[:4] == [None, None, "room:a", "shout"], message
+        number = message[4]["n"]
+        assert isinstance(number, int)
+        return number
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    endpoint = hostile_endpoint()
+    with background(endpoint) as served:
+        contexts = [wire(served.port, ROOM) for _ in range(MEMBERS)]
+        members = [context.__enter__() for context in contexts]
+        for line in members:
+            line.send_message("1", "1", "room:a", "phx_join", {})
+        for line in members:
+            assert line.message()[3] == "phx_reply"
+        yield Room(endpoint, served, members)
+        for context in contexts:
+            context.__exit__(None, None, None)
+
+
+def reset(*lines: Wire) -> None:
+    """Go away without a word, so that what is written to the lines next finds nobody."""
+    for line in lines:
+        line.line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.line.close()
+
+
+def test_everybody_gets_every_broadcast_in_order(room: Room) -> None:
+    room.shout_all(20)
+    for line in room.members:
+        assert [room.heard(line) for _ in range(20)] == list(range(20))
+
+
+def test_a_sender_sees_its_own_broadcast_before_the_reply_and_everybody_the_order_of_sending(room: Room) -> None:
+    senders = [room.members[0], room.members[-1]]
+    for number in range(10):
+        for line in senders:
+            line.send_message("1", f"e{number}", "room:a", "shout", {"n": number})
+            line.send_message("1", f"r{number}", "room:a", "echo", {"n": number})
+    seen: list[list[tuple[str, int]]] = []
+    for line in room.members:
+        messages = [line.message() for _ in range(30 if line in senders else 20)]
+        seen.append([(m[3], m[4]["n"]) for m in messages if m[3] == "shout"])
+        if line in senders:
+            for number in range(10):
+                shouts = [at for at, m in enumerate(messages) if m[3] == "shout" and m[4]["n"] == number]
+                (reply,) = [at for at, m in enumerate(messages) if m[1] == f"r{number}"]
+                assert shouts[0] < reply, "the reply overtook the sender's own broadcast"
+    assert all(each == seen[0] for each in seen)
+
+
+def test_a_backlog_beyond_the_bound_is_written_through_and_loses_nothing(room: Room) -> None:
+    count = MAX_WAITING + 100
+
+    def shout() -> int:
+        for number in range(count):
+            room.shout(number)
+        return max(len(jobs) for jobs in room.endpoint.fastlane.pending.values())
+
+    assert room.served.run(shout) <= MAX_WAITING
+    frames = [room.members[0].frame() for _ in range(count)]
+    assert [json.loads(frame.payload)[4]["n"] for frame in frames] == list(range(count))
+    stream = b"".join(b"\x81" + bytes((len(frame.payload),)) + frame.payload for frame in frames)
+    for line in room.members[1:]:
+        assert line._read(len(stream)) == stream
+    until(lambda: not room.endpoint.fastlane.pending)
+
+
+def test_members_that_vanish_during_a_fan_out_take_nobodys_frames_with_them(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    # uvloop refuses to write to a transport that has closed, with a RuntimeError in the middle of the slice.
+    vanishing = random.Random(3).sample(room.members, 200)
+    going = threading.Thread(target=reset, args=vanishing)
+    room.shout_all(100)
+    going.start()
+    for line in room.members:
+        if line not in vanishing:
+            assert [room.heard(line) for _ in range(100)] == list(range(100))
+    going.join()
+    until(lambda: room.endpoint.pubsub.registry.count("room:a") == MEMBERS - 200)
+    room.shout(100)
+    assert {room.heard(line) for line in room.members if line not in vanishing} == {100}
+    assert [record for record in caplog.records if record.exc_info or record.name == "asyncio"] == []
+
+
+def test_members_that_leave_during_a_fan_out_get_what_was_sent_before_and_nothing_after(room: Room) -> None:
+    leaving = room.members[-1]
+    leaving.send_message("1", "l", "room:a", "phx_leave", {})
+    room.shout_all(50)
+    messages = [leaving.message()]
+    while messages[-1][3] != "phx_close":
+        messages.append(leaving.message())
+    shouts = [message[4]["n"] for message in messages[:-2]]
+    assert shouts == list(range(len(shouts)))
+    assert messages[-2][1:4] == ["l", "room:a", "phx_reply"]
+    for line in room.members[:-1]:
+        assert [room.heard(line) for _ in range(50)] == list(range(50))
+    leaving.heartbeat()
+
+
+def test_members_that_join_during_a_fan_out_get_their_reply_first(room: Room) -> None:
+    with wire(room.served.port, ROOM) as late:
+        room.shout_all(100)
+        late.send_message("1", "1", "room:a", "phx_join", {})
+        assert late.message()[:4] == ["1", "1", "room:a", "phx_reply"]
+        room.shout(100)
+        heard = [room.heard(late)]
+        while heard[-1] != 100:
+            heard.append(room.heard(late))
+        assert heard == list(range(101 - len(heard), 101))
+
+
+def test_no_frame_follows_the_close_of_a_member_that_is_sent_away_during_a_fan_out(room: Room) -> None:
+    # RFC 6455 section 5.5.1.
+    def shout_and_close() -> int:
+        for number in range(50):
+            room.shout(number)
+        assert room.endpoint.fastlane.pending, "the room is not written to in slices"
+        lines: Any = list(room.endpoint.websocket_entrance("/socket/websocket")[0].sweeper.members)  # type: ignore[index] # mounted
+        for line in lines[::2]:
+            line.close(4000)
+        return len(lines[::2])
+
+    closed = room.served.run(shout_and_close)
+    ends = 0
+    for line in room.members:
+        heard = []
+        while (frame := line.frame()).opcode == TEXT:
+            heard.append(json.loads(frame.payload)[4]["n"])
+            if len(heard) == 50:
+                break
+        assert heard == list(range(len(heard)))
+        if frame.opcode == CLOSE:
+            ends += 1
+            line.send_frame(CLOSE, frame.payload)
+            assert line.frame() == EOF, "data after a close frame"
+        else:
+            assert len(heard) == 50
+    assert ends == closed
+
+
+class Sink:
+    """A subscriber's line that may refuse."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.got: list[Any] = []
+
+    def write(self, data: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.got.append(data)
+
+
+@pytest.mark.parametrize("size", [10, 2_000])
+async def test_a_line_that_refuses_a_frame_keeps_it_from_nobody_else(
+    size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A RuntimeError is uvloop's word for a line that has gone; anything else is a fault worth a log line.
+    fastlane, subscribers = Fastlane(), Subscribers("room:a")
+    sinks = [Sink({3: RuntimeError("gone"), 7: AttributeError("broken")}.get(number % 10)) for number in range(size)]
+    lane = Lane(JsonV2(), PLAIN, frozenset())
+    subscribers.groups[lane] = dict(enumerate(sinks))
+    for number in range(3):
+        fastlane.dispatch(subscribers, Broadcast("room:a", "shout", body({"n": number})), None)
+    while fastlane.pending:
+        await asyncio.sleep(0)
+    assert {len(sink.got) for sink in sinks if sink.error is None} == {3}
+    assert len([record for record in caplog.records if record.exc_info]) == 3 * size // 10
