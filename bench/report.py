@@ -1,0 +1,179 @@
+"""What a run has found out: as a table to read and as JSON to keep."""
+
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bench.figures import Figures
+from bench.server import HAS_PROC, ROOT
+
+THIS, YARDSTICK = "this", "yardstick"
+# A rate is the server's own when it used about all of a core; and the load client's, perhaps, when that one did.
+BUSY: Final = 0.85
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    scenario: str
+    figure: str
+    title: str
+    decimals: int
+
+
+ROWS: Final = (
+    Row("fanout", "rate", "fan-out: deliveries/s", 0),
+    Row("fanout", "p99_ms", "to the last one, p99 in ms", 1),
+    Row("fanout", "cpu_us", "server CPU, µs each", 1),
+    Row("topics", "rate", "many topics: deliveries/s", 0),
+    Row("topics", "p99_ms", "to the last one, p99 in ms", 1),
+    Row("topics", "cpu_us", "server CPU, µs each", 1),
+    Row("echo", "rate", "echo: replies/s", 0),
+    Row("echo", "p99_ms", "p99 in ms", 2),
+    Row("echo", "cpu_us", "server CPU, µs each", 1),
+    Row("churn", "rate", "connect+join+close/s", 0),
+    Row("churn", "p99_ms", "until joined, p99 in ms", 1),
+    Row("churn", "cpu_us", "server CPU, µs each", 1),
+    Row("idle", "kb", "kB per joined connection", 2),
+    Row("neighbours", "p50_ms", "echo beside a busy room, p50 in ms", 2),
+    Row("neighbours", "p99_ms", "p99 in ms", 2),
+    Row("neighbours", "rate", "deliveries/s in the room", 0),
+)
+
+
+class Rounds:
+    """All figures of a run: per round and scenario those of both servers, taken one right after the other."""
+
+    def __init__(self) -> None:
+        self._figures: dict[tuple[int, str, str], Figures] = {}
+
+    def add(self, number: int, scenario: str, server: str, figures: Figures) -> None:
+        """Take what one scenario has found out."""
+        self._figures[number, scenario, server] = figures
+
+    def median(self, server: str, scenario: str, figure: str) -> float | None:
+        """Return the median over all rounds that have the figure."""
+        return _median(
+            figures[figure]
+            for (_, name, owner), figures in self._figures.items()
+            if (name, owner) == (scenario, server) and figure in figures
+        )
+
+    def ratio(self, scenario: str, figure: str) -> float | None:
+        """Return the median of each round's own ratio, so that a machine that slows down slows both sides of it."""
+        return _median(
+            figures[figure] / other[figure]
+            for (number, name, owner), figures in self._figures.items()
+            if (name, owner) == (scenario, THIS)
+            and figure in figures
+            and (other := self._figures.get((number, name, YARDSTICK), {})).get(figure)
+        )
+
+    def as_json(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Return medians and ratios by scenario and figure."""
+        found: dict[str, dict[str, dict[str, float | None]]] = {}
+        for (_, scenario, _), figures in self._figures.items():
+            for figure in figures:
+                found.setdefault(scenario, {})[figure] = {
+                    THIS: self.median(THIS, scenario, figure),
+                    YARDSTICK: self.median(YARDSTICK, scenario, figure),
+                    "ratio": self.ratio(scenario, figure),
+                }
+        return found
+
+    def table(self) -> list[str]:
+        """Write the table, and below it what has to be known to read it."""
+        lines = [f"{'':36}{THIS:>12}{YARDSTICK:>12}{'ratio':>8}"]
+        before = ""
+        for scenario, figure, title, decimals in ROWS:
+            this, yardstick = (self.median(server, scenario, figure) for server in (THIS, YARDSTICK))
+            if this is None and yardstick is None:
+                continue
+            indent = "  " if scenario == before else ""
+            before = scenario
+            ratio = _number(self.ratio(scenario, figure), 2)
+            lines.append(
+                f"{indent + title:36}{_number(this, decimals):>12}{_number(yardstick, decimals):>12}{ratio:>8}"
+            )
+        return lines + list(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        for scenario in dict.fromkeys(name for _, name, _ in self._figures if name != "neighbours"):
+            for server in (THIS, YARDSTICK):
+                client, own = (self.median(server, scenario, figure) for figure in ("client", "server"))
+                if client is None or own is None or own > BUSY:
+                    continue
+                reason = "the load client was the limit" if client > BUSY else "something else had the machine"
+                yield f"{scenario}, {server}: used {own:.0%} of a core, {reason}; go by CPU rather than by the rate"
+        if not HAS_PROC:
+            yield "Left out: CPU and memory of the servers, which are read from /proc as Linux has it."
+
+
+def _median(values: Iterator[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:,.{decimals}f}"
+
+
+def machine(server: Sequence[str] | None) -> dict[str, Any]:
+    """Describe what the figures were taken on.
+
+    Args:
+        server: The command of another server that is measured; `None` for this project's.
+    """
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in ("broadwing", "uvicorn", "uvloop", "msgspec")},
+        "commit": _commit(),
+        "load": round(os.getloadavg()[0], 2),
+        "server": list(server) if server is not None else None,
+    }
+
+
+def machine_line(facts: dict[str, Any]) -> str:
+    """Write the machine as one line."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    return (
+        f"{facts['cores']} cores ({facts['processor']}), {facts['system']}, Python {facts['python']}, {versions}, "
+        f"commit {facts['commit']}, load before {facts['load']}"
+    )
+
+
+def _processor() -> str:
+    with_names = Path("/proc/cpuinfo")
+    if with_names.exists():
+        for line in with_names.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str:
+    try:
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--", "src", "bench")
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no repository
+        return "unknown"
+    return f"{commit} with changes" if changed else commit
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
