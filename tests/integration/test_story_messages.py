@@ -34,7 +34,7 @@ async def test_text_of_every_kind_comes_back_as_it_was(world: World) -> None:
     await client.send("1", "2", "room:lobby", "new_msg", {"body": TEXT, TEXT: 1})
     await client.expect(None, None, "room:lobby", "new_msg", {"body": TEXT, TEXT: 1})
     await client.send("1", "3", "room:lobby", "server_broadcast")
-    await client.expect(None, None, "room:lobby", "from_server", {"x": [1, 2.5, None, True, 'é </script>"\\/\n']})
+    await client.expect(None, None, "room:lobby", "from_server", {"x": [1, 2.5, None, True, 'é\u2028</script>"\\/\n']})
 
 
 @pytest.mark.parametrize(

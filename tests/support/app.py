@@ -146,7 +146,7 @@ class RoomChannel(GroundChannel):
     @on("server_broadcast")
     async def server_broadcast(self) -> None:
         """Broadcast as code outside of channels does."""
-        self.endpoint.broadcast(self.topic, "from_server", {"x": [1, 2.5, None, True, 'é </script>"\\/\n']})
+        self.endpoint.broadcast(self.topic, "from_server", {"x": [1, 2.5, None, True, 'é\u2028</script>"\\/\n']})
 
     @on("info")
     async def info(self) -> Any:

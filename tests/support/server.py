@@ -98,6 +98,7 @@ async def _stop(server: uvicorn.Server) -> None:
 async def _hypercorn(app: Any) -> AsyncIterator[Served]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()
     served = Served(listener.getsockname()[1])
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
