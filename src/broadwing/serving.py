@@ -147,7 +147,7 @@ def serve(
     Returns:
         Exit code: 0 when it stopped as told, 1 when a second signal cut that short, 3 when it could not start.
     """
-    server = _Process(configure(app, host=host, port=port, **options), announce)
+    server = Process(configure(app, host=host, port=port, **options), announce)
     try:
         server.run()
     except KeyboardInterrupt:  # a second Ctrl-C, before the server could see it
@@ -157,7 +157,7 @@ def serve(
     return 1 if server.force_exit else 0
 
 
-class _Process(Server):
+class Process(Server):
     """A server that has its process to itself."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
