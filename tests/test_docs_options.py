@@ -1,4 +1,4 @@
-"""docs/guide/options.md lists every option with its default and unit: none is missing, none is made up."""
+"""The guide lists every option with its default and unit: none is missing, none is made up."""
 
 import ast
 import inspect
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from broadwing import DrainOptions, Endpoint, LongPollOptions, Socket, WebSocketOptions
+from broadwing.cli.main import app
 from broadwing.core import connect_info
 
-PAGE = Path(__file__).parent.parent / "docs/guide/options.md"
+GUIDE = Path(__file__).parent.parent / "docs/guide"
+PAGE = GUIDE / "options.md"
 
 # What `endpoint.socket` takes as `**log`: overrides of the class attributes of the same names.
 LOG_OVERRIDES = ("log", "log_join", "log_handle_in")
@@ -118,6 +121,19 @@ def test_every_name_of_connect_info_is_listed() -> None:
 def test_sockets_take_the_log_options_that_are_listed() -> None:
     overrides: dict[str, Any] = dict.fromkeys(LOG_OVERRIDES)
     Endpoint().socket("/socket", Socket, **overrides)
+
+
+def test_every_option_of_broadwing_serve_is_listed_with_its_default() -> None:
+    command: Any = typer.main.get_command(app)
+    options = {
+        name: parameter.default
+        for parameter in command.commands["serve"].params
+        for name in parameter.opts
+        if name.startswith("--")
+    }
+    page = (GUIDE / "deployment.md").read_text("utf-8")
+    listed = {name.strip("`"): written_default(default) for name, default, _ in rows(page, "Serving")}
+    assert listed == options
 
 
 # The tests below show that the ones above can fail.
