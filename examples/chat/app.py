@@ -4,10 +4,11 @@
 """
 
 import os
+import secrets
 import time
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from broadwing import Channel, Endpoint, JoinError, Ok, Socket, Token, intercept, on
 from examples.chat.page import Page
@@ -16,6 +17,11 @@ from examples.chat.page import Page
 # It has to outlive the process: the pages that are open keep their tokens when the server starts anew.
 SECRET = os.environ.get("SECRET_KEY_BASE", "for development only, as everybody can read it here")
 TWO_WEEKS = 14 * 24 * 60 * 60
+
+# The last messages by user and id, for who comes, or comes back. They go with the process; where they have to stay, or
+# where several processes serve one room, this is a table in a database.
+recent: dict[tuple[str, str], dict[str, Any]] = {}
+MOST_RECENT = 100
 
 
 # What clients may send. Anything else is answered with an error that names the field; no handler ever sees it.
@@ -29,10 +35,10 @@ class Join(Struct):
 
 
 class Message(Struct):
-    """`body`: something besides blanks. `id`: the page's own name for it, by which it knows its message again."""
+    """`body`: something besides blanks. `id`: the page's own name for it, by which all know it again."""
 
     body: Annotated[str, Meta(max_length=1000, pattern=r"\S")]
-    id: Annotated[str, Meta(max_length=64)] = ""
+    id: Annotated[str, Meta(min_length=1, max_length=64)] = field(default_factory=lambda: secrets.token_hex(12))
 
 
 class Notices(Struct):
@@ -44,13 +50,14 @@ class Notices(Struct):
 class RoomChannel(Channel):
     """One user in one room."""
 
-    async def join(self, params: Join) -> None:
-        """Let everybody into the lobby, and nobody anywhere else."""
+    async def join(self, params: Join) -> dict[str, Any]:
+        """Let everybody into the lobby, and nobody anywhere else; tell what was said there."""
         if self.topic != "room:lobby":
             raise JoinError({"reason": "unauthorized"})
         self.assign(notices=params.notices)
         if not params.again:
             self.send_info("joined")  # only a joined channel may broadcast
+        return {"messages": list(recent.values())}
 
     async def handle_info(self, message: Any) -> None:
         """Tell the others."""
@@ -59,9 +66,12 @@ class RoomChannel(Channel):
     @on("new_msg")
     async def new_msg(self, message: Message) -> Ok:
         """Send it to everybody; the ok tells the sender's page that it was delivered."""
-        self.broadcast(
-            "new_msg", {"user": self.assigns["user"], "body": message.body, "id": message.id, "at": time.time()}
-        )
+        user = self.assigns["user"]
+        # A page that has lost the answer with its connection sends the message again: the ok is what it wants then.
+        if (user, message.id) not in recent:
+            said = {"user": user, "body": message.body, "id": message.id, "at": time.time()}
+            remember(said)
+            self.broadcast("new_msg", said)
         return Ok()
 
     @on("typing")
@@ -94,6 +104,13 @@ class UserSocket(Socket):
     def id(self) -> str:
         """`endpoint.broadcast("users_socket:Ada", "disconnect", {})` ends all of Ada's connections."""
         return f"users_socket:{self.assigns['user']}"
+
+
+def remember(said: dict[str, Any]) -> None:
+    """Keep a message, and let go of the oldest when there are many."""
+    recent[said["user"], said["id"]] = said
+    if len(recent) > MOST_RECENT:
+        del recent[next(iter(recent))]
 
 
 def log_in(name: str) -> str:

@@ -56,13 +56,14 @@ class Chat:
     async def enter(self, name: str, **params: Any) -> Client:
         """Connect as somebody and join the lobby."""
         client = await self.connect(app.log_in(name))
-        await client.join(LOBBY, params=params)
+        await client.join(LOBBY, params=params, response={"messages": list(app.recent.values())})
         return client
 
 
 @pytest.fixture(params=["websocket", "longpoll"])
 async def chat(request: pytest.FixtureRequest) -> AsyncIterator[Chat]:
     """The chat over both transports."""
+    app.recent.clear()
     async with serve(app.endpoint) as served:
         chat = Chat(served, request.param)
         yield chat
@@ -85,7 +86,7 @@ async def browser() -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_a_token_lets_its_user_in(chat: Chat) -> None:
     client = await chat.connect(app.log_in("Ada"))
-    await client.join(LOBBY)
+    await client.join(LOBBY, response={"messages": []})
 
 
 def token(**changes: Any) -> str:
@@ -115,7 +116,7 @@ async def test_any_other_token_is_refused(chat: Chat, make: Callable[[], str | N
 
 async def test_a_token_is_good_for_two_weeks(chat: Chat) -> None:
     client = await chat.connect(token(signed_at=time.time() - 14 * DAY + 60))
-    await client.join(LOBBY)
+    await client.join(LOBBY, response={"messages": []})
 
 
 @pytest.mark.parametrize("topic", ["room:attic", "room:", "room:lobby2", "room:Lobby"])
@@ -152,9 +153,41 @@ async def test_a_message_reaches_everybody_and_its_sender_is_told_so(chat: Chat)
 
 async def test_a_message_needs_no_id(chat: Chat) -> None:
     ada = await chat.enter("Ada", again=True)
-    await ada.send("1", "2", LOBBY, "new_msg", {"body": "from a client of twenty lines"})
-    assert (await ada.receive()).payload["id"] == ""
+    for ref in ("2", "3"):
+        await ada.send("1", ref, LOBBY, "new_msg", {"body": "from a client of twenty lines"})
+        assert (await ada.receive()).payload["body"] == "from a client of twenty lines"
+        await ada.expect_reply("1", ref, LOBBY)
+
+
+async def test_a_message_sent_again_is_acknowledged_again_and_shown_once(chat: Chat) -> None:
+    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
+    await ada.send("1", "2", LOBBY, "new_msg", {"body": "hi", "id": "m1"})
+    await ada.receive()
     await ada.expect_reply("1", "2", LOBBY)
+    await ada.send("1", "3", LOBBY, "new_msg", {"body": "hi", "id": "m1"})
+    await ada.expect_reply("1", "3", LOBBY)
+    assert (await grace.receive()).payload["id"] == "m1"
+    await grace.quiet()
+
+
+async def test_two_users_may_choose_one_id(chat: Chat) -> None:
+    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
+    await ada.send("1", "2", LOBBY, "new_msg", {"body": "mine", "id": "m1"})
+    assert (await grace.receive()).payload["body"] == "mine"
+    await grace.send("1", "2", LOBBY, "new_msg", {"body": "mine too", "id": "m1"})
+    assert (await grace.receive()).payload["body"] == "mine too"
+
+
+async def test_who_joins_is_told_the_last_hundred_messages(chat: Chat) -> None:
+    ada = await chat.enter("Ada", again=True)
+    for number in range(102):
+        await ada.send("1", None, LOBBY, "new_msg", {"body": f"line {number}"})
+        await ada.receive()
+    grace = await chat.connect(app.log_in("Grace"))
+    await grace.send("1", "1", LOBBY, "phx_join")
+    messages = (await grace.receive()).payload["response"]["messages"]
+    assert [message["body"] for message in messages] == [f"line {number}" for number in range(2, 102)]
+    assert messages[0].keys() == {"user", "body", "id", "at"}
 
 
 async def test_nobody_can_speak_for_another(chat: Chat) -> None:
@@ -173,6 +206,7 @@ async def test_nobody_can_speak_for_another(chat: Chat) -> None:
         ({"body": " \n\t "}, "body"),
         ({"body": "x" * 1001}, "body"),
         ({"body": "hi", "id": 1}, "id"),
+        ({"body": "hi", "id": ""}, "id"),
         ({"body": "hi", "id": "x" * 65}, "id"),
     ],
 )

@@ -37,7 +37,9 @@ channel.on("typing", ({user}) => view.showTyping(user))
 channel.onError(() => view.showState("offline"))
 
 // After a lost connection the client connects and joins again by itself, and this runs again.
-channel.joinPush.receive("ok", () => {
+channel.joinPush.receive("ok", ({messages}) => {
+  // What was said before, or while this page was away; what it has shown already it knows again.
+  view.showMessages(messages, me, {isNews: wasHere})
   wasHere = true
   // WebSockets get through here: when one fails from now on, it is the server that is away.
   if (socket.transport !== LongPoll) socket.longPollFallbackMs = 0
@@ -56,7 +58,7 @@ socket.onError(() => {
 
 /**
  * Pushes until the server has answered. While there is no connection the channel keeps the message and sends it after
- * it has joined again. A message whose answer got lost goes out twice under one id, and pages show an id once.
+ * it has joined again. A message whose answer got lost goes out twice under one id, and the server knows the id again.
  */
 function push(message) {
   channel
@@ -87,7 +89,7 @@ view.onNotices((show) => {
 view.onName(async (name) => {
   const isNew = await logIn(name)
   if (!isNew) return
-  wasHere = false // the others have not met this name
+  wasHere = false // the others have not met this name yet
   socket.disconnect(() => connect())
 })
 

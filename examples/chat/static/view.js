@@ -30,21 +30,20 @@ const shown = new Map()
  * @param {{user: string, id: string, body: string, at: number}} message `at` in seconds since 1970.
  * @param {string} me
  */
-export function showMessage(message, me, {isSending = false} = {}) {
+export function showMessage(message, me, {isSending = false, isNews = true} = {}) {
   const key = keyOf(message.user, message.id)
   const known = shown.get(key)
-  if (known && message.id) {
-    if (!isSending) setState(known, "delivered")
+  if (known) {
+    showDelivered(message.user, message.id)
     return
   }
   const isMine = message.user === me
   const element = find("message-template").content.cloneNode(true).firstElementChild
-  if (message.id) shown.set(key, element)
+  shown.set(key, element)
   element.dataset.key = key
   element.dataset.user = message.user
   element.dataset.at = message.at
   element.classList.toggle("mine", isMine)
-  element.classList.toggle("follows", follows(message))
   paintAvatar(element.querySelector(".avatar"), message.user)
   element.querySelector(".author").textContent = isMine ? "You" : message.user
   element.querySelector(".text").textContent = message.body
@@ -62,12 +61,22 @@ export function showMessage(message, me, {isSending = false} = {}) {
   typing.delete(message.user)
   paintTyping()
   append(element, {isMine})
-  if (!isMine) countUnread()
+  if (!isMine && isNews) countUnread()
+}
+
+/** Shows what was said while this page was not there; a screen reader is to read no old story when the page opens. */
+export function showMessages(messages, me, {isNews}) {
+  if (!isNews) log.setAttribute("aria-live", "off")
+  for (const message of messages) showMessage(message, me, {isNews})
+  if (!isNews) setTimeout(() => log.removeAttribute("aria-live"), 500)
 }
 
 export function showDelivered(user, id) {
   const element = shown.get(keyOf(user, id))
-  if (element) setState(element, "delivered")
+  if (element?.dataset.state !== "sending") return
+  setState(element, "delivered")
+  // Everybody sees the order in which the server got them, and what waits stands last.
+  if (element.previousElementSibling?.dataset.state === "sending") append(element, {isMine: true})
 }
 
 export function showFault(user, id, fault) {
@@ -102,7 +111,10 @@ function sayJoined(notice, names) {
 function append(element, {isMine}) {
   find("welcome")?.remove()
   const wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80
-  log.append(element)
+  const waiting = element.dataset.state === "sending" ? null : log.querySelector("[data-state=sending]")
+  log.insertBefore(element, waiting)
+  group(element)
+  if (waiting) group(waiting)
   while (log.childElementCount > MOST_SHOWN) remove(log.firstElementChild)
   if (isMine || wasAtEnd) scrollToEnd()
   else latest.hidden = false
@@ -127,10 +139,11 @@ function keyOf(user, id) {
   return `${id} ${user}`
 }
 
-/** Whether the message goes on where the last one stopped, so that its head need not be said again. */
-function follows({user, at}) {
-  const last = log.lastElementChild
-  return last?.dataset.user === user && at - Number(last.dataset.at) < GROUP_FOR
+/** A message that goes on where the one before stopped need not name its author again. */
+function group(element) {
+  const {user, at} = element.dataset
+  const before = element.previousElementSibling?.dataset
+  element.classList.toggle("follows", Boolean(user) && before?.user === user && at - before.at < GROUP_FOR)
 }
 
 function scrollToEnd() {
@@ -179,6 +192,7 @@ export function rememberName(name) {
   const me = find("me")
   paintAvatar(me.querySelector(".avatar"), name)
   me.querySelector(".me-name").textContent = name
+  me.ariaLabel = `${name}, change your name`
   me.hidden = false
 }
 
@@ -209,9 +223,9 @@ export function onName(callback) {
     }
   })
   find("me").addEventListener("click", () => askName(rememberedName()))
-  // Without a name there is nothing to go back to.
-  login.addEventListener("cancel", (event) => {
-    if (find("me").hidden) event.preventDefault()
+  // Without a name there is nothing to go back to. (Chromium asks nobody before the first Escape, so not on "cancel".)
+  login.addEventListener("close", () => {
+    if (find("me").hidden) askName("")
   })
 }
 
@@ -238,7 +252,7 @@ export function showRetry(wait) {
 setInterval(() => {
   if (status.dataset.state !== "offline") return
   const seconds = Math.round((retryAt - Date.now()) / 1000)
-  find("status-detail").textContent = seconds > 0 ? `in ${seconds} s` : "…"
+  find("status-detail").textContent = seconds > 0 ? `in ${seconds} s` : "now"
 }, 250)
 
 export function showRoom(room) {

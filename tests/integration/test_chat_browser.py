@@ -1,0 +1,709 @@
+"""The chat example in two real browsers: a restart of the server, and what the page owes to everybody who uses it."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, WebSocketRoute, expect
+
+from tests.support.browser import TIMEOUT_MS, Complaints, chromium
+from tests.support.process import ROOT
+from tests.support.restart import RestartableServer
+
+CHAT = "examples.chat.app:endpoint"
+TRANSPORTS = ["websocket", "longpoll"]
+
+
+class Person:
+    """Somebody with a browser of their own, who has nothing but a keyboard.
+
+    Attributes:
+        page: The page.
+        complaints: What it complained of.
+    """
+
+    def __init__(self, context: BrowserContext, url: str, name: str | None = None) -> None:
+        self.page = context.new_page()
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.complaints = Complaints(self.page)
+        self.page.goto(url)
+        self.log = self.page.get_by_role("log")
+        self.box = self.page.get_by_role("textbox", name="Message")
+        self.status = self.page.get_by_role("status")
+        if name is not None:
+            self.introduce(name)
+
+    def introduce(self, name: str) -> None:
+        """Answer the question that the page begins with."""
+        expect(self.page.get_by_role("textbox", name="Your name")).to_be_focused()
+        self.page.keyboard.type(name)
+        self.page.keyboard.press("Enter")
+        self.is_live()
+
+    def is_live(self) -> None:
+        """Wait for the connection."""
+        expect(self.status).to_contain_text("Live", timeout=TIMEOUT_MS)
+
+    def say(self, text: str) -> None:
+        """Write a message; the focus is, and stays, where one writes."""
+        expect(self.box).to_be_focused()
+        self.page.keyboard.type(text)
+        self.page.keyboard.press("Enter")
+        expect(self.box).to_have_value("")
+        expect(self.box).to_be_focused()
+
+    def message(self, text: str) -> Locator:
+        """The messages of this text, whole."""
+        return self.log.locator(".message").filter(
+            has=self.page.locator(".text", has_text=re.compile(f"^{re.escape(text)}$"))
+        )
+
+    def sees(self, *texts: str) -> None:
+        """Wait until these are the last messages, in this order."""
+        # to_have_text would forgive a difference in blanks.
+        expect(self.log.locator(".text").last).to_have_text(texts[-1], timeout=TIMEOUT_MS)
+        shown = self.log.locator(".text").all_text_contents()
+        assert shown[-len(texts) :] == list(texts)
+
+    def tab_to(self, goal: Locator) -> None:
+        """Get there with the tab key alone."""
+        for _ in range(15):
+            if goal.evaluate("element => element === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError("the tab key does not lead there")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser process; every person gets a profile of their own in it."""
+    with chromium() as browser:
+        yield browser
+
+
+class House:
+    """Where persons come from; ends with the test and holds all of their pages to have nothing to complain of."""
+
+    def __init__(self, browser: Browser, server: RestartableServer) -> None:
+        self.browser = browser
+        self.server = server
+        self.persons: list[Person] = []
+        self.contexts: list[BrowserContext] = []
+        self.was_away = False
+
+    def kill_server(self) -> None:
+        """End the server without a word; from now on pages may say that it is away."""
+        self.was_away = True
+        self.server.kill()
+
+    def context(self, **options: Any) -> BrowserContext:
+        """A browser profile."""
+        # The animations would be caught half-way by what looks at colours.
+        settings: dict[str, Any] = {"reduced_motion": "reduce", "locale": "en-GB", **options}
+        context = self.browser.new_context(**settings)
+        self.contexts.append(context)
+        return context
+
+    def person(
+        self,
+        name: str | None,
+        *,
+        query: str = "",
+        context: BrowserContext | None = None,
+        **options: Any,
+    ) -> Person:
+        """Somebody in the lobby; without a name, in front of the question for it."""
+        person = Person(context or self.context(**options), self.server.url(f"/{query}"), name)
+        self.persons.append(person)
+        return person
+
+    def close(self) -> None:
+        """Send everybody home."""
+        for context in self.contexts:
+            context.close()
+
+
+@pytest.fixture
+def house(browser: Browser) -> Iterator[House]:
+    """Persons with a server of their own, that nobody has said anything to."""
+    with RestartableServer(CHAT) as server:
+        house = House(browser, server)
+        yield house
+        complaints = [
+            person.complaints.besides_a_server_that_is_away() if house.was_away else person.complaints.all()
+            for person in house.persons
+        ]
+        house.close()
+    assert complaints == [[] for _ in complaints]
+
+
+# The story.
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_both_pages_come_back_after_a_restart_and_nothing_is_lost(house: House, transport: str) -> None:
+    ada = house.person("Ada", query=f"?transport={transport}")
+    grace = house.person("Grace", query=f"?transport={transport}")
+    for person in (ada, grace):
+        expect(person.status).to_have_text(re.compile("long polling" if transport == "longpoll" else r"^\s*Live\s*$"))
+    expect(ada.log.locator(".notice")).to_have_text("Grace joined")
+
+    ada.say("Hello from Ada")
+    for person in (ada, grace):
+        person.sees("Hello from Ada")
+    expect(ada.message("Hello from Ada")).to_contain_text("Delivered")
+    assert ada.complaints.all() == grace.complaints.all() == []
+
+    house.kill_server()
+    for person in (ada, grace):
+        expect(person.status).to_contain_text("Offline, reconnecting")
+    ada.say("Typed while offline")
+    pending = ada.message("Typed while offline")
+    expect(pending).to_contain_text("Waiting for the connection")
+
+    house.server.start()
+    for person in (ada, grace):
+        person.is_live()
+        person.sees("Hello from Ada", "Typed while offline")
+    expect(pending).to_contain_text("Delivered")
+    grace.say("The next message")
+    for person in (ada, grace):
+        person.sees("Hello from Ada", "Typed while offline", "The next message")
+        expect(person.message("Typed while offline")).to_have_count(1)
+    # Nobody joined: both were there all the time.
+    expect(ada.log.locator(".notice")).to_have_text(["Grace joined"])
+    expect(grace.log.locator(".notice")).to_have_count(0)
+
+
+def test_a_message_outlives_an_outage_longer_than_a_push_waits(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    ada.page.clock.install()
+    house.kill_server()
+    expect(ada.status).to_contain_text("Offline")
+    ada.say("first")
+    ada.say("second")
+    # A push waits 10 s for its answer; the page then pushes again.
+    for _ in range(3):
+        ada.page.clock.fast_forward(11_000)
+    house.server.start()
+    ada.page.clock.fast_forward(5_000)  # the longest wait between two attempts to connect
+    for person in (ada, grace):
+        person.is_live()
+    grace.sees("first", "second")
+    for text in ("first", "second"):
+        expect(ada.message(text)).to_contain_text("Delivered")
+        expect(grace.message(text)).to_have_count(1)
+
+
+def test_a_message_whose_answer_got_lost_goes_out_again_and_shows_once(house: House) -> None:
+    answers: list[Any] = []
+    sent: list[Any] = []
+
+    def lossy(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+
+        def to_server(data: str | bytes) -> None:
+            if json.loads(data)[3] == "new_msg":
+                sent.append(json.loads(data))
+            server.send(data)
+
+        def to_page(data: str | bytes) -> None:
+            _, ref, _, event, _ = json.loads(data)
+            if event == "phx_reply" and any(message[1] == ref for message in sent[:1]):
+                answers.append(data)
+            elif event == "new_msg" and len(sent) == 1:
+                answers.append(data)  # nor does the broadcast arrive
+            else:
+                route.send(data)
+
+        route.on_message(to_server)
+        server.on_message(to_page)
+
+    context = house.context()
+    context.route_web_socket(re.compile("/socket/websocket"), lossy)
+    ada, grace = house.person("Ada", context=context), house.person("Grace")
+    ada.page.clock.install()
+    ada.say("only once")
+    grace.sees("only once")
+    expect(ada.message("only once")).to_contain_text("Sending")
+    ada.page.clock.fast_forward(10_500)
+    expect(ada.message("only once")).to_contain_text("Delivered")
+    grace.say("I see it")
+    for person in (ada, grace):
+        person.sees("only once", "I see it")
+        expect(person.message("only once")).to_have_count(1)
+    assert len(answers) == 2
+    assert [message[4] for message in sent] == [sent[0][4]] * 2
+
+
+def test_who_comes_later_reads_what_was_said(house: House) -> None:
+    ada = house.person("Ada")
+    ada.say("first")
+    ada.say("second")
+    expect(ada.message("second")).to_contain_text("Delivered")
+    grace = house.person("Grace")
+    grace.sees("first", "second")
+    assert grace.page.title() == "Lobby · Broadwing chat"  # no news
+    ada.page.reload()
+    ada.sees("first", "second")
+    expect(ada.message("second").locator(".author")).to_have_text("You")
+
+
+def test_all_pages_show_one_order_whoever_was_away(house: House) -> None:
+    # Ada's network is gone while the server and Grace go on.
+    routes: list[WebSocketRoute] = []
+    is_away = False
+
+    def fragile(route: WebSocketRoute) -> None:
+        if is_away:
+            route.close(code=1001)
+        else:
+            route.connect_to_server()
+            routes.append(route)
+
+    context = house.context()
+    context.route_web_socket(re.compile("/socket/websocket"), fragile)
+    ada, grace = house.person("Ada", context=context), house.person("Grace")
+    ada.say("before")
+    grace.sees("before")
+    is_away = True
+    routes[0].close(code=1001)
+    expect(ada.status).to_contain_text("Offline")
+    ada.say("from the tunnel, one")
+    ada.say("from the tunnel, two")
+    grace.say("meanwhile")
+    grace.sees("before", "meanwhile")
+    is_away = False
+    for person in (grace, ada):
+        person.sees("before", "meanwhile", "from the tunnel, one", "from the tunnel, two")
+    expect(ada.message("from the tunnel, two")).to_contain_text("Delivered")
+
+
+# What the server refuses.
+
+
+def test_a_refused_message_says_why_and_can_be_mended(house: House) -> None:
+    ada = house.person("Ada")
+    ada.page.keyboard.insert_text("x" * 950)
+    expect(ada.page.locator("#count")).to_have_text("950 of 1000 characters")
+    ada.page.keyboard.insert_text("y" * 51)
+    ada.page.keyboard.press("Enter")
+    refused = ada.message("x" * 950 + "y" * 51)
+    expect(refused).to_contain_text("Not delivered: a message has at most 1000 characters, this one has 1001.")
+    edit = refused.get_by_role("button", name="Edit")
+    ada.page.keyboard.press("Shift+Tab")
+    expect(edit).to_be_focused()
+    ada.page.keyboard.press("Enter")
+    expect(ada.box).to_be_focused()
+    expect(ada.box).to_have_value("x" * 950 + "y" * 51)
+    expect(refused).to_have_count(0)
+    ada.page.keyboard.press("End")
+    ada.page.keyboard.press("Backspace")
+    ada.page.keyboard.press("Enter")
+    expect(ada.message("x" * 950 + "y" * 50)).to_contain_text("Delivered")
+
+
+def test_another_room_does_not_open_and_the_page_says_so(house: House) -> None:
+    ada = house.person(None, query="?room=attic")
+    ada.page.keyboard.type("Ada")
+    ada.page.keyboard.press("Enter")
+    expect(ada.log).to_contain_text("The room “attic” did not let you in: unauthorized.")
+    expect(ada.status).to_contain_text("Not admitted")
+    lobby = ada.page.get_by_role("link", name="Go to the lobby")
+    expect(lobby).to_be_focused()
+    ada.page.keyboard.press("Enter")
+    ada.is_live()
+    expect(ada.page.get_by_role("heading", level=1)).to_have_text("Lobby")
+
+
+def test_a_name_is_needed_and_a_bad_one_is_explained(house: House) -> None:
+    ada = house.person(None)
+    name = ada.page.get_by_role("textbox", name="Your name")
+    ada.page.keyboard.press("Escape")
+    expect(name).to_be_visible()
+    ada.page.keyboard.press("Enter")
+    expect(ada.page.get_by_role("alert")).to_have_text("Please enter a name; one letter is enough.")
+    expect(name).to_be_focused()
+    expect(name).to_have_attribute("aria-invalid", "true")
+    ada.introduce("Ada")
+
+
+# What the users see of each other.
+
+
+def test_what_is_typed_in_one_tab_shows_in_all_others(house: House) -> None:
+    context = house.context()
+    first = house.person("Ada", context=context)
+    second = house.person(None, context=context)  # the same browser knows the name
+    second.is_live()
+    grace = house.person("Grace")
+    first.page.bring_to_front()
+    first.page.keyboard.type("h")
+    for person in (second, grace):
+        expect(person.page.locator("#typing")).to_have_text("Ada is typing…")
+    first.page.keyboard.type("ello")
+    first.page.keyboard.press("Enter")
+    for person in (first, second, grace):
+        person.sees("hello")
+        expect(person.page.locator("#typing")).to_have_text("")
+    expect(second.message("hello").locator(".author")).to_have_text("You")
+    expect(grace.message("hello").locator(".author")).to_have_text("Ada")
+
+
+def test_notices_of_who_joins_can_be_turned_off_and_on(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    switch = ada.page.get_by_role("switch", name="Show who joins")
+    expect(switch).to_be_checked()
+    expect(ada.log.locator(".notice")).to_have_text("Grace joined")
+    ada.tab_to(switch)
+    ada.page.keyboard.press("Space")
+    expect(switch).not_to_be_checked()
+    barbara = house.person("Barbara")
+    expect(grace.log.locator(".notice")).to_have_text("Barbara joined")
+    barbara.say("hi")
+    ada.sees("hi")
+    expect(ada.log.locator(".notice")).to_have_text(["Grace joined"])
+    ada.page.keyboard.press("Space")
+    house.person("Edsger")
+    expect(ada.log.locator(".notice")).to_have_text(["Grace joined", "Edsger joined"])
+    house.person("Alan")
+    expect(ada.log.locator(".notice")).to_have_text(["Grace joined", "Edsger and Alan joined"])
+
+
+def test_a_user_can_take_another_name(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    button = ada.page.get_by_role("button", name=re.compile("change your name"))
+    ada.tab_to(button)
+    ada.page.keyboard.press("Enter")
+    expect(ada.page.get_by_role("textbox", name="Your name")).to_be_focused()
+    ada.page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+    ada.page.keyboard.press("Enter")
+    ada.page.keyboard.type("Countess of Lovelace")
+    ada.page.keyboard.press("Enter")
+    expect(grace.log.locator(".notice")).to_have_text("Countess of Lovelace joined")
+    ada.is_live()
+    ada.say("It is me")
+    grace.sees("It is me")
+    expect(grace.message("It is me").locator(".author")).to_have_text("Countess of Lovelace")
+    expect(grace.message("It is me").locator(".avatar")).to_have_text("CL")
+    ada.page.reload()
+    expect(button).to_contain_text("Countess of Lovelace")
+
+
+def test_messages_of_one_user_in_a_row_stand_together(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    ada.say("one")
+    ada.say("two")
+    grace.sees("one", "two")
+    grace.say("three")
+    ada.sees("one", "two", "three")
+    ada.say("four")
+    grace.sees("two", "three", "four")
+    heads = [message.locator(".meta").bounding_box() for message in grace.log.locator(".message").all()[-4:]]
+    # The head of the second is there for screen readers only.
+    assert [head is not None and head["width"] > 1 for head in heads] == [True, False, True, True]
+    expect(grace.message("two").locator(".author")).to_have_text("Ada")
+    expect(grace.message("four").locator("time")).to_have_text(re.compile(r"^\d\d:\d\d$"))
+
+
+def test_markup_in_a_message_is_text(house: House) -> None:
+    ada, grace = house.person("Ada <b>"), house.person("Grace")
+    attack = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+    ada.say(attack)
+    grace.sees(attack)
+    expect(grace.message(attack).locator(".author")).to_have_text("Ada <b>")
+    assert grace.page.title() == "Lobby · Broadwing chat"
+    assert grace.log.locator("img, script, b").count() == 0
+
+
+def test_markup_that_got_into_the_page_all_the_same_could_run_no_script(house: House) -> None:
+    context = house.context()
+    ada = house.person("Ada", context=context)
+    house.persons.remove(ada)  # it has reason to complain
+    ada.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=\"/favicon.svg\" onload=\"document.title=1\">')"
+    )
+    expect(ada.page.locator("body > img")).to_have_js_property("complete", True)
+    ada.say("still here")
+    ada.sees("still here")
+    assert ada.page.title() == "Lobby · Broadwing chat"
+    assert any("policy: script-src-attr inline" in text for text in ada.complaints.all())
+
+
+def test_unread_messages_are_counted_in_the_title(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    ada.page.evaluate("document.hasFocus = () => false")
+    grace.say("one")
+    grace.say("two")
+    ada.sees("one", "two")
+    assert ada.page.title() == "(2) Lobby · Broadwing chat"
+    ada.page.evaluate("document.hasFocus = () => true; dispatchEvent(new Event('focus'))")
+    assert ada.page.title() == "Lobby · Broadwing chat"
+
+
+def test_who_reads_old_messages_is_not_torn_away_from_them(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    for number in range(30):
+        grace.say(f"line {number}")
+    ada.sees("line 29")
+    ada.log.evaluate("log => { log.scrollTop = 0 }")
+    grace.say("news")
+    button = ada.page.get_by_role("button", name="New messages")
+    expect(button).to_be_visible()
+    expect(ada.message("line 0")).to_be_in_viewport()
+    ada.tab_to(button)
+    ada.page.keyboard.press("Enter")
+    expect(ada.message("news")).to_be_in_viewport()
+    expect(button).to_be_hidden()
+    expect(ada.box).to_be_focused()
+
+
+# What everybody must be able to use. The numbers are those of WCAG 2.2, level AA.
+
+CONTRASTS = """() => {
+  const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1})
+  const context = canvas.getContext("2d", {willReadFrequently: true})
+  const rgba = (color) => {
+    context.clearRect(0, 0, 1, 1)
+    context.fillStyle = color
+    context.fillRect(0, 0, 1, 1)
+    return [...context.getImageData(0, 0, 1, 1).data]
+  }
+  const luminance = (color) => {
+    const [r, g, b] = color.slice(0, 3).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const ratio = (one, other) => {
+    const [high, low] = [luminance(one), luminance(other)].sort((a, b) => b - a)
+    return (high + 0.05) / (low + 0.05)
+  }
+  const ground = (element) => {
+    for (let node = element; node; node = node.parentElement) {
+      const color = rgba(getComputedStyle(node).backgroundColor)
+      if (color[3] === 255) return color
+      if (color[3] !== 0) throw new Error(`a translucent ground: ${node.className}`)
+    }
+    return [255, 255, 255, 255]
+  }
+  const found = []
+  const measure = (what, color, element) => found.push([what, ratio(rgba(color), ground(element))])
+  const isSeen = (element) => {
+    const box = element.getBoundingClientRect()
+    return element.checkVisibility({visibilityProperty: true}) && box.width > 1 && box.height > 1
+      && !getComputedStyle(element).clipPath.startsWith("inset")
+  }
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement
+    const text = walker.currentNode.textContent.trim()
+    if (text && isSeen(element)) measure(text, getComputedStyle(element).color, element)
+  }
+  for (const field of document.querySelectorAll("input, textarea")) {
+    if (isSeen(field) && field.placeholder) measure(field.placeholder, getComputedStyle(field, "::placeholder").color, field)
+  }
+  // Every colour an avatar can have.
+  const avatar = document.querySelector("#me .avatar")
+  const hue = avatar.style.getPropertyValue("--hue")
+  for (let angle = 0; angle < 360; angle += 5) {
+    avatar.style.setProperty("--hue", angle)
+    measure(`avatar ${angle}`, getComputedStyle(avatar).color, avatar)
+  }
+  avatar.style.setProperty("--hue", hue)
+  return found
+}"""
+
+BORDERS = """() => [".composer", ".switch input"].map((selector) => {
+  const element = document.querySelector(selector)
+  element.checked = false
+  return [selector, getComputedStyle(element).borderTopColor]
+})"""
+
+
+def furnish(house: House, **options: Any) -> Person:
+    """A page with everything on it that can be on it."""
+    ada = house.person("Ada Lovelace", **options)
+    grace = house.person("Grace")
+    grace.say("hello")
+    grace.say("again")
+    ada.say("good morning")
+    ada.page.keyboard.insert_text("x " * 501)
+    ada.page.keyboard.press("Enter")
+    expect(ada.log).to_contain_text("Not delivered")
+    ada.page.keyboard.insert_text("y " * 460)
+    grace.page.keyboard.type("h")
+    expect(ada.page.locator("#typing")).to_have_text("Grace is typing…")
+    return ada
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(house: House, scheme: str) -> None:
+    ada = furnish(house, color_scheme=scheme)
+    contrasts = ada.page.evaluate(CONTRASTS)
+    assert {"Live", "hello", "good morning", "Edit", "Grace is typing…", "avatar 355"} <= {
+        what for what, _ in contrasts
+    }
+    # 1.4.3
+    assert [(what, round(ratio, 2)) for what, ratio in contrasts if ratio < 4.5] == []
+    ada.page.evaluate("document.activeElement.blur()")
+    ground = ada.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for selector, color in ada.page.evaluate(BORDERS):
+        assert contrast(color, ground) >= 3, selector  # 1.4.11
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_login_and_a_lost_connection_can_be_read_too(house: House, scheme: str) -> None:
+    ada = house.person("Ada", color_scheme=scheme)
+    house.kill_server()
+    expect(ada.status).to_contain_text("Offline")
+    ada.say("waiting")
+    ada.tab_to(ada.page.get_by_role("button", name=re.compile("change your name")))
+    ada.page.keyboard.press("Enter")
+    ada.page.keyboard.type("Grace")
+    ada.page.keyboard.press("Enter")
+    expect(ada.page.get_by_role("alert")).to_have_text("The server does not answer. Please try again.")
+    contrasts = ada.page.evaluate(CONTRASTS)
+    assert {"Offline, reconnecting", "Waiting for the connection", "What shall we call you?"} <= {
+        what for what, _ in contrasts
+    }
+    assert [(what, round(ratio, 2)) for what, ratio in contrasts if ratio < 4.5] == []
+
+
+def test_everything_one_can_reach_has_a_role_and_a_name(house: House) -> None:
+    ada = furnish(house)
+    session = ada.page.context.new_cdp_session(ada.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    focusable = []
+    for node in nodes:
+        properties = {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
+        if properties.get("focusable") and not node.get("ignored") and node["role"]["value"] != "RootWebArea":
+            focusable.append((node["role"]["value"], node["name"]["value"].strip()))
+    assert sorted(focusable) == [
+        ("button", "Ada Lovelace, change your name"),
+        ("button", "Edit"),
+        ("button", "Send"),
+        ("link", "Skip to the message box"),
+        ("log", "Messages"),
+        ("switch", "Show who joins"),
+        ("textbox", "Message"),
+    ]
+    session.detach()
+
+
+def test_the_structure_of_the_page_can_be_heard(house: House) -> None:
+    ada = furnish(house)
+    page = ada.page
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.title() == "Lobby · Broadwing chat"
+    for role in ("banner", "main", "log", "status"):
+        expect(page.get_by_role(role)).to_have_count(1)
+    # role="log" is live by itself: polite, additions only (WAI-ARIA 1.2); nothing may turn that off.
+    expect(ada.log).not_to_have_attribute("aria-live", re.compile(".*"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Lobby")
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+    assert len(ids) == len(set(ids))
+    for attribute in ("aria-describedby", "aria-labelledby", "for"):
+        for referring in page.locator(f"[{attribute}]").all():
+            assert set((referring.get_attribute(attribute) or "").split()) <= set(ids)
+    # A message is heard with its author even where the eye is spared the name.
+    expect(ada.message("again")).to_contain_text("Grace")
+
+
+def test_every_control_shows_the_focus_and_is_large_enough(house: House) -> None:
+    ada = furnish(house)
+    ada.page.get_by_role("link", name="Skip").focus()
+    seen: list[tuple[str, str, float]] = []
+    for _ in range(7):
+        seen.append(
+            ada.page.evaluate(
+                """() => {
+                  const element = document.activeElement
+                  const framed = element.closest(".composer") && element.id === "body" ? element.closest(".composer") : element
+                  const {width, height} = element.getBoundingClientRect()
+                  const label = element.closest("label")?.getBoundingClientRect().height ?? 0
+                  return [
+                    element.id || element.textContent.trim(),
+                    getComputedStyle(framed).outlineStyle,
+                    Math.min(width, Math.max(height, label)),
+                  ]
+                }"""
+            )
+        )
+        ada.page.keyboard.press("Tab")
+    names = [name for name, _, _ in seen]
+    assert names == ["Skip to the message box", "me", "log", "Edit", "body", "Send", "notices"]
+    assert [name for name, outline, _ in seen if outline == "none"] == []  # 2.4.7
+    assert [name for name, _, size in seen if size < 24] == []  # 2.5.8
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of two colours `rgb(r, g, b)`, as WCAG defines it."""
+
+    def luminance(color: str) -> float:
+        values = [int(value) / 255 for value in re.findall(r"\d+", color)[:3]]
+        red, green, blue = (v / 12.92 if v <= 0.04045 else float(((v + 0.055) / 1.055) ** 2.4) for v in values)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_page_fits_every_width(house: House) -> None:
+    ada = furnish(house)
+    ada.box.fill("https://example.com/" + "a" * 200)
+    ada.page.keyboard.press("Enter")
+    for width in (320, 390, 900, 1600):
+        ada.page.set_viewport_size({"width": width, "height": 640})
+        for locator in (ada.page.locator("html"), ada.log):
+            needed, there = locator.evaluate("element => [element.scrollWidth, element.clientWidth]")
+            assert needed <= there, width  # 1.4.10
+        for locator in (ada.box, ada.status, ada.log.locator(".text").last):
+            expect(locator).to_be_in_viewport(ratio=1)
+
+
+def test_the_page_works_where_the_browser_remembers_nothing(house: House) -> None:
+    context = house.context()
+    context.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden') }})")
+    ada = house.person("Ada", context=context)
+    ada.say("hi")
+    ada.sees("hi")
+
+
+# Pictures for README and docs.
+
+
+@pytest.mark.parametrize(
+    ("picture", "options"),
+    [
+        ("chat-light", {"color_scheme": "light", "viewport": {"width": 960, "height": 770}}),
+        ("chat-dark", {"color_scheme": "dark", "viewport": {"width": 960, "height": 770}}),
+        ("chat-narrow", {"color_scheme": "light", "viewport": {"width": 390, "height": 700}}),
+    ],
+)
+def test_the_pictures_in_the_documentation_can_be_taken(
+    house: House, tmp_path: Path, picture: str, options: dict[str, Any]
+) -> None:
+    ada = house.person("Ada Lovelace", **options)
+    grace, barbara = house.person("Grace Hopper"), house.person("Barbara Liskov")
+    ada.say("Good morning! Is anybody up on the ridge yet?")
+    grace.say("Morning. Forty broad-winged hawks in one kettle, all turning on the same thermal.")
+    grace.say("And not one of them flaps.")
+    barbara.say("Forty! Here it rains.")
+    ada.say("Then stay in and restart the server for us: the pages come back by themselves.")
+    barbara.say("Restarting.")
+    ada.sees("Restarting.")
+    if picture == "chat-narrow":
+        house.kill_server()
+        expect(ada.page.locator("#status-detail")).to_have_text(re.compile(r"^in \d s$"))
+        ada.say("Written while the server was away")
+    else:
+        grace.page.keyboard.type("h")
+        expect(ada.page.locator("#typing")).to_have_text("Grace Hopper is typing…")
+    folder = ROOT / "docs" / "images" if os.environ.get("UPDATE_SCREENSHOTS") else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = ada.page.screenshot(path=folder / f"{picture}.png", caret="hide")
+    assert len(taken) < 150_000

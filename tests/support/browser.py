@@ -1,0 +1,74 @@
+"""The distribution's Chromium, driven by Playwright, and what the tests ask of pages in it."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+TIMEOUT_MS = 15_000
+"""Most that anything in a page may take."""
+
+# Names of the programs, and where macOS keeps them, as tools/system_parts.sh has them.
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_APPS = tuple(Path(f"/Applications/{app}.app/Contents/MacOS/{app}") for app in ("Chromium", "Google Chrome"))
+
+# No browser may look further than this machine, and none needs a graphics card.
+_ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium_path() -> str:
+    """The browser; a test that cannot run for want of one is a failure, never a skip."""
+    named = os.environ.get("CHROMIUM")
+    found = [named] if named else [path for name in _NAMES if (path := shutil.which(name))]
+    found += [str(app) for app in _APPS if app.exists()]
+    assert found, "there is no Chromium here: install one (`make test` says how), or name it in CHROMIUM"
+    return found[0]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser with a fresh profile."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=_ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+# What Chromium says of a server that is away; it cannot be kept from saying it.
+_AWAY = re.compile(r"net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)")
+
+
+class Complaints:
+    """Everything a page complains of: uncaught errors, errors and warnings in the console, breaches of its policy."""
+
+    def __init__(self, page: Page) -> None:
+        self._heard: list[str] = []
+        page.on("pageerror", lambda error: self._heard.append(f"uncaught: {error}"))
+        page.on("console", lambda said: self._heard.append(said.text) if said.type in ("error", "warning") else None)
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', (event) =>"
+            " console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))"
+        )
+
+    def besides_a_server_that_is_away(self) -> list[str]:
+        """What no restart explains."""
+        return [text for text in self._heard if not _AWAY.search(text)]
+
+    def all(self) -> list[str]:
+        """Everything."""
+        return list(self._heard)
