@@ -262,8 +262,8 @@ class Endpoint:
             )
         )
 
-    async def stop(self) -> None:
-        """Drain, wait for handlers that are still at work, leave the bus."""
+    async def settle(self) -> None:
+        """Drain, and wait for handlers that are still at work; what they use of the application is there until then."""
         await self.drain()
         for polls, _ in self._longpolls:
             await polls.stop()
@@ -275,6 +275,10 @@ class Endpoint:
             if late:
                 logger.warning("%d handler(s) were still at work when the server stopped and were cancelled", len(late))
                 await asyncio.wait(late)
+
+    async def stop(self) -> None:
+        """Settle, and leave the bus."""
+        await self.settle()
         for entrance, _ in self._websockets:
             entrance.sweeper.stop()
         await self.pubsub.stop()

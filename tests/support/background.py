@@ -126,6 +126,10 @@ def dial(port: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int | 
     line.settimeout(TIMEOUT)
     if receive_buffer is not None:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    line.connect(("127.0.0.1", port))
+    try:
+        line.connect(("127.0.0.1", port))
+    except OSError:
+        line.close()
+        raise
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return tls.wrap_socket(line, server_hostname="localhost") if tls is not None else line

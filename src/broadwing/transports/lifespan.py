@@ -17,6 +17,10 @@ class Lifecycle(Protocol):
         """Begin."""
         ...
 
+    async def settle(self) -> None:
+        """Let what is under way end; the wrapped application is still there."""
+        ...
+
     async def stop(self) -> None:
         """End."""
         ...
@@ -34,9 +38,15 @@ async def serve_lifespan(endpoint: Lifecycle, scope: Scope, receive: Receive, se
             await endpoint.stop()
         await send(message)
 
+    async def settle_and_receive() -> Any:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await endpoint.settle()
+        return message
+
     if endpoint.app is not None:
         try:
-            await endpoint.app(scope, receive, send_and_stop)
+            await endpoint.app(scope, settle_and_receive, send_and_stop)
             if told:
                 return
         except Exception:
