@@ -113,7 +113,7 @@ class HandlerTable:
     def __init__(self, channel: type) -> None:
         self.events: dict[str, Handler] = {}
         self.intercepts: dict[str, Handler] = {}
-        names = {name: None for cls in reversed(channel.__mro__) for name in vars(cls)}
+        names = {name: None for cls in reversed(channel.__mro__) for name, value in vars(cls).items() if _marks(value)}
         for name in names:
             function, marks = _marked(channel, name)
             for mark, table in ((_ON, self.events), (_INTERCEPT, self.intercepts)):
@@ -126,16 +126,17 @@ class HandlerTable:
         self.join = _handler(channel, inspect.getattr_static(channel, "join"), "join")
 
 
+def _marks(value: Any) -> dict[str, Any]:
+    marks: dict[str, Any] = getattr(value, "__dict__", {})
+    return marks if _ON in marks or _INTERCEPT in marks else {}
+
+
 def _marked(channel: type, name: str) -> tuple[Any, dict[str, Any]]:
     """A class's attribute, and the marks on it; an override without any of its own has those of what it overrides."""
     function = inspect.getattr_static(channel, name)
     if not callable(function):
         return function, {}
-    for cls in channel.__mro__:
-        marks = vars(vars(cls).get(name)) if hasattr(vars(cls).get(name), "__dict__") else {}
-        if _ON in marks or _INTERCEPT in marks:
-            return function, marks
-    return function, {}
+    return function, next(marks for cls in channel.__mro__ if (marks := _marks(vars(cls).get(name))))
 
 
 def _handler(channel: type, function: Callable[..., Any], what: str) -> Handler:

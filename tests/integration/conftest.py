@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.support.app import Ground, make_endpoint
+from tests.support.app import MOUNTS, Ground, make_endpoint
 from tests.support.client import (
     V1,
     V2,
@@ -40,6 +40,7 @@ class World:
         self.transport = transport
         self.vsn = vsn
         self.clients: list[Client] = []
+        self._mounted = {"/socket"}
 
     @property
     def is_websocket(self) -> bool:
@@ -62,6 +63,7 @@ class World:
             Refused: The server does not want to.
         """
         version = vsn or self.vsn
+        self._mount(mount)
         tail = path or ("/websocket" if self.is_websocket else "/longpoll")
         client: Client
         if self.is_websocket:
@@ -75,6 +77,13 @@ class World:
             client = await open_longpoll(url, version, headers)
         self.clients.append(client)
         return client
+
+    def _mount(self, path: str) -> None:
+        template = "/users/:user_id/socket" if path.startswith("/users/") else path
+        if template in MOUNTS and template not in self._mounted:
+            self._mounted.add(template)
+            socket, options = MOUNTS[template]
+            self.endpoint.socket(template, socket, **options)
 
     async def connect_websocket(self, mount: str = "/socket", **options: Any) -> WebSocketClient:
         """Connect a client whose frames the test wants to see."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from websockets.typing import Subprotocol
 
-from tests.support.app import make_endpoint
+from tests.support.app import MOUNTS, make_endpoint
 from tests.support.client import TIMEOUT, V1, Closed, WebSocketClient, open_websocket
 from tests.support.server import ASGI, HYPERCORN, LEAN, Served, serve
 
@@ -175,8 +175,7 @@ def all_stories() -> Iterator[Any]:
 @contextlib.asynccontextmanager
 async def cast(kind: str) -> AsyncIterator["Cast"]:
     """Serve the application for one story."""
-    endpoint = make_endpoint()
-    async with serve(endpoint, kind) as served:
+    async with serve(make_endpoint("/socket", "/auth"), kind) as served:
         clients = Cast(served)
         yield clients
         await clients.leave()
@@ -302,7 +301,7 @@ def test_every_departure_is_of_a_part_that_was_recorded() -> None:
 
 async def play_frames(case: dict[str, Any]) -> None:
     """Send raw frames and compare what comes, up to the end of the connection or to the answer of a ping."""
-    async with serve(make_endpoint()) as served:
+    async with serve(make_endpoint("/socket", "/short")) as served:
         path = case["steps"][0][2]
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=2**24)
         writer.write(
@@ -371,7 +370,7 @@ THE_SERVERS_OWN = {"an upgrade without a key", "an upgrade of version 8"}
 async def test_handshakes_are_answered_as_recorded(kind: str) -> None:
     """checklist 65, 66, 69, 105, 117"""
     cases = json.loads((VECTORS / "recording_handshake.json").read_text("utf-8"))["cases"]
-    async with serve(make_endpoint(), kind) as served:
+    async with serve(make_endpoint(*MOUNTS), kind) as served:
         for case in cases:
             reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
             method, target, headers = case["request"]

@@ -381,32 +381,38 @@ EVERY_INFO: dict[str, Any] = {
 }
 
 
-def make_endpoint(**options: Any) -> Ground:
-    """Make the endpoint with its mounts.
+POLLED: dict[str, Any] = {"longpoll": {"window": 1.0}}
+MOUNTS: dict[str, tuple[type[Socket], dict[str, Any]]] = {
+    # Those of the recording: defaults, one origin, impatient and narrow, with tokens, with answers to refusals.
+    "/socket": (GroundSocket, POLLED),
+    "/origin": (GroundSocket, {"websocket": {"check_origin": ORIGINS}, "longpoll": {"check_origin": ORIGINS}}),
+    "/short": (GroundSocket, {"websocket": {"timeout": 1.5, "max_frame_size": 1000}}),
+    "/auth": (GroundSocket, {"auth_token": True, **POLLED}),
+    "/errh": (GroundSocket, {"websocket": {"error_handler": too_many_requests}, **POLLED}),
+    # Those of our own tests.
+    "/again": (GroundSocket, POLLED),
+    "/small": (SmallSocket, POLLED),
+    "/quiet": (QuietSocket, POLLED),
+    "/info": (GroundSocket, {"websocket": {"connect_info": EVERY_INFO}, "longpoll": {"connect_info": EVERY_INFO}}),
+    "/csrf": (GroundSocket, {"websocket": {"connect_info": {"session": CSRF_SESSION}}}),
+    "/nocsrf": (GroundSocket, {"websocket": {"connect_info": {"session": SESSION}, "check_csrf": False}}),
+    "/users/:user_id/socket": (
+        GroundSocket,
+        {"websocket": {"path": "/connect/:_ignored"}, "longpoll": {"path": "/poll/:_ignored", "window": 1.0}},
+    ),
+}
 
-    /socket has the defaults, /origin takes one origin, /short is impatient and narrow, /auth takes tokens, /errh answers
-    refusals itself; these are the mounts of the recording. /info asks for everything, /again is /socket once more,
-    /small has room for one channel, /quiet says nothing, /users/:user_id/socket has a variable and a path of its own.
+
+def make_endpoint(*mounts: str) -> Ground:
+    """Make the endpoint.
+
+    Args:
+        *mounts: Which of `MOUNTS` it has; `/socket` alone if none is named. To have all would take a test 40 ms.
     """
-    ground = Ground(secret_key_base=SECRET, **options)
+    ground = Ground(secret_key_base=SECRET)
     ground.connected, ground.handled, ground.terminated = [], [], []
     ground.gate = asyncio.Event()
-    polled: dict[str, Any] = {"longpoll": {"window": 1.0}}
-    ground.socket("/socket", GroundSocket, **polled)
-    ground.socket("/origin", GroundSocket, websocket={"check_origin": ORIGINS}, longpoll={"check_origin": ORIGINS})
-    ground.socket("/short", GroundSocket, websocket={"timeout": 1.5, "max_frame_size": 1000})
-    ground.socket("/auth", GroundSocket, auth_token=True, **polled)
-    ground.socket("/errh", GroundSocket, websocket={"error_handler": too_many_requests}, **polled)
-    ground.socket("/info", GroundSocket, websocket={"connect_info": EVERY_INFO}, longpoll={"connect_info": EVERY_INFO})
-    ground.socket("/csrf", GroundSocket, websocket={"connect_info": {"session": CSRF_SESSION}})
-    ground.socket("/nocsrf", GroundSocket, websocket={"connect_info": {"session": SESSION}, "check_csrf": False})
-    ground.socket("/again", GroundSocket, **polled)
-    ground.socket("/small", SmallSocket, **polled)
-    ground.socket("/quiet", QuietSocket, **polled)
-    ground.socket(
-        "/users/:user_id/socket",
-        GroundSocket,
-        websocket={"path": "/connect/:_ignored"},
-        longpoll={"path": "/poll/:_ignored", "window": 1.0},
-    )
+    for path in mounts or ("/socket",):
+        socket, options = MOUNTS[path]
+        ground.socket(path, socket, **options)
     return ground
