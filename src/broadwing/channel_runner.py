@@ -194,7 +194,11 @@ class ChannelRunner(Actor):
     def broadcast(self, event: str, payload: Any, sender: "ChannelRunner | None") -> None:
         """See `Channel.broadcast`."""
         self._must_have_joined("broadcast")
-        self.connection.endpoint.pubsub.broadcast(self.topic, Broadcast(self.topic, event, body(payload)), sender)
+        encoded = body(payload)
+        if not encoded.is_map and not encoded.binary:
+            # Here rather than at the delivery, which from another thread happens when the caller has gone on.
+            self.connection.serializer.broadcast(self.topic, event, encoded)
+        self.connection.endpoint.pubsub.broadcast(self.topic, Broadcast(self.topic, event, encoded), sender)
 
     def send_reply(self, ref: Any, status: str, payload: Any) -> None:
         """See `SocketRef.reply`."""

@@ -119,8 +119,8 @@ class Connection(Intake):
         topic, ref = message.topic, message.ref
         if route is Route.HEARTBEAT:
             self._reply(None, ref, topic, "ok", {})
-        elif route is Route.JOIN or route is Route.REJOIN:
-            self._join(message, size)
+        elif route in (Route.JOIN, Route.REJOIN, Route.TOO_MANY):
+            self._join(message, size, too_many=route is Route.TOO_MANY)
         elif route is Route.LEAVE:
             self._state.joined[topic][1].leave(message, size)
             self.take(size)
@@ -128,21 +128,18 @@ class Connection(Intake):
             self._reply(message.join_ref, ref, topic, "ok", {})
         elif route is Route.UNMATCHED:
             self._reply(None, ref, topic, "error", UNMATCHED)
-        elif route is Route.TOO_MANY:
-            logger.error(
-                "%s: a client tried to join %.200r beyond its %d channels",
-                self.mount.name,
-                topic,
-                self.mount.max_channels,
-            )
-            self._reply(message.join_ref, ref, topic, "error", {"reason": "too many channels joined"})
 
-    def _join(self, message: Message, size: int) -> None:
+    def _join(self, message: Message, size: int, *, too_many: bool) -> None:
         topic = message.topic
         channel_route = self.mount.routes.match(topic) if type(topic) is str else None
         if channel_route is None:
             logger.warning("Ignoring unmatched topic %.200r in %s", topic, self.mount.name)
             self._reply(None, message.ref, topic, "error", UNMATCHED)
+            return
+        if too_many:
+            cap = self.mount.max_channels
+            logger.error("%s: a client tried to join %.200r beyond its %d channels", self.mount.name, topic, cap)
+            self._reply(message.join_ref, message.ref, topic, "error", {"reason": "too many channels joined"})
             return
         if len(topic.encode()) > MAX_TOPIC_BYTES or _is_long(message.join_ref) or _is_long(message.ref):
             self._reply(message.join_ref, message.ref, topic, "error", {"reason": "topic or ref too long"})

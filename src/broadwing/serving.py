@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
 import logging
 import os
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from broadwing.transports.uvicorn_http import HttpProtocol
 from broadwing.transports.websocket_uvicorn import WebSocketProtocol, find_reception
@@ -18,7 +20,7 @@ from broadwing.transports.websocket_uvicorn import WebSocketProtocol, find_recep
 logger = logging.getLogger("broadwing.server")
 
 # Handshakes that may wait to be accepted: with uvicorn's 2,048 a storm of 3,000 connects a second is reset, with this not.
-BACKLOG: Final = 4_096
+BACKLOG: Final = 1_024
 # A client that has not sent a whole request head after this many seconds is cut off (slow loris), and so is one whose body
 # has come more slowly than MIN_RATE bytes a second by then.
 REQUEST_TIMEOUT: Final = 15.0
@@ -116,7 +118,11 @@ def configure(app: Any, **options: Any) -> uvicorn.Config:
         app: The application, usually an `Endpoint`, or an import string `module:attribute`.
         **options: Further settings of `uvicorn.Config`, e.g. `ssl_certfile`; they win.
     """
+    level = str(options.get("log_level", "info")).upper()
+    log_config = copy.deepcopy(LOGGING_CONFIG)
+    log_config["loggers"]["broadwing"] = {"handlers": ["default"], "level": level, "propagate": False}
     settings: dict[str, Any] = {
+        "log_config": log_config,
         "http": HttpProtocol,
         "ws": WebSocketProtocol,
         "log_level": "info",

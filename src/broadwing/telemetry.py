@@ -7,7 +7,7 @@ Events and their fields (durations in seconds):
 | `socket_connected` | `duration` | `endpoint`, `socket`, `transport`, `params`, `connect_info`, `vsn` (as the client sent it), `serializer`, `log`, `result` (`ok`, `error`) |
 | `channel_joined` | `duration` | `result`, `params`, `channel` |
 | `channel_handled_in` | `duration` | `event`, `ref`, `payload`, `channel` |
-| `socket_drain` | `count`, `total`, `index`, `rounds` | `endpoint`, `interval` |
+| `socket_drain` | `count`, `total`, `index`, `rounds` | `endpoint`, `socket`, `interval` |
 
 Source: Phoenix `lib/phoenix/logger.ex`.
 """

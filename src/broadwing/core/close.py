@@ -19,7 +19,7 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007
     """A text message that is not UTF-8, or a compressed one that does not inflate."""
     POLICY_VIOLATION = 1008
-    """The client went on although it was told to stop, e.g. it flooded a handshake that was still being decided."""
+    """A client refused at its handshake, under an ASGI server that cannot answer with an HTTP status instead."""
     TOO_BIG = 1009
     """A frame over `max_frame_size`, or a message over `max_message_size`."""
     INTERNAL_ERROR = 1011

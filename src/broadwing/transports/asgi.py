@@ -164,7 +164,7 @@ class AsgiLine:
             await self._send(start)
             await self._send({"type": "websocket.http.response.body", "body": answer.body})
         else:
-            await self._send({"type": "websocket.close", "code": 1008})
+            await self._send({"type": "websocket.close", "code": int(CloseCode.POLICY_VIOLATION)})
 
     async def _finish(self) -> None:
         sender = self._sender

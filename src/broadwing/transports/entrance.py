@@ -85,8 +85,12 @@ class Entrance:
 
     def origin_allowed(self, request: Request) -> bool:
         """Judge the request's origin; a refusal is logged with the ways to fix it."""
-        if self._origin_ok(request):
-            return True
+        try:
+            if self._origin_ok(request):
+                return True
+        except Exception:  # an application's own check that fails lets nobody in
+            logger.exception("check_origin of %s raised; the client is refused", self.host.name)
+            return False
         logger.error(
             "%s",
             refusal_message(request.header(b"origin"), self._origin_option, host=self._url_host, request=request),

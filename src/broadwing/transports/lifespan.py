@@ -29,7 +29,7 @@ class Lifecycle(Protocol):
 async def serve_lifespan(endpoint: Lifecycle, scope: Scope, receive: Receive, send: Send) -> None:
     """Start before the wrapped application and stop after it."""
     await endpoint.start()
-    told = False
+    told = asked = False
 
     async def send_and_stop(message: Any) -> None:
         nonlocal told
@@ -39,6 +39,8 @@ async def serve_lifespan(endpoint: Lifecycle, scope: Scope, receive: Receive, se
         await send(message)
 
     async def settle_and_receive() -> Any:
+        nonlocal asked
+        asked = True
         message = await receive()
         if message["type"] == "lifespan.shutdown":
             await endpoint.settle()
@@ -47,17 +49,15 @@ async def serve_lifespan(endpoint: Lifecycle, scope: Scope, receive: Receive, se
     if endpoint.app is not None:
         try:
             await endpoint.app(scope, settle_and_receive, send_and_stop)
-            if told:
-                return
         except Exception:
             if told:
                 raise
             # As the specification has it: an application that knows no lifespan raises, and is served without.
             logger.debug("the wrapped application has no lifespan", exc_info=True)
-        else:
+        if told:
             return
-        # It has taken the startup message already.
-        await send({"type": "lifespan.startup.complete"})
+        if asked:  # it has taken the startup message and left the answer to us
+            await send({"type": "lifespan.startup.complete"})
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

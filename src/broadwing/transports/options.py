@@ -31,7 +31,7 @@ class WebSocketOptions:
         check_origin: Which web pages may connect; `None` takes the endpoint's.
         check_csrf: Whether the session in `connect_info` needs its CSRF token.
         connect_info: What `connect` is told of the request.
-        error_handler: Answers refused connections; the default answers 403 with an empty body.
+        error_handler: Answers clients that `connect` refused with a `ConnectError`; the default answers 403 with an empty body.
     """
 
     path: str = "/websocket"
