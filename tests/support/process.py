@@ -47,10 +47,8 @@ class Process:
     @property
     def rss(self) -> int:
         """Resident memory in bytes."""
-        text = Path(f"/proc/{self._process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", text)
-        assert found is not None
-        return int(found[1]) * 1_024
+        command = ["ps", "-o", "rss=", "-p", str(self._process.pid)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1_024
 
     @property
     def is_running(self) -> bool:
