@@ -582,6 +582,30 @@ async def test_a_channel_knows_its_socket_endpoint_topic_and_join_ref() -> None:
     assert seen == [client.connection.socket, endpoint, "a:1", "7", "websocket"]
 
 
+async def test_a_channel_may_do_everything_by_hand() -> None:
+    """checklist 72: where Phoenix lets any process be a channel, `handle_in` takes every event, and `stop` ends it"""
+
+    class Room(Open):
+        async def join(self, params: Any) -> Any:
+            if params == "error":
+                raise JoinError({"reason": "no"})
+            return {"got": params["ok"]}  # crashes for anything else
+
+        async def handle_in(self, event: str, payload: Any) -> Any:
+            if event == "close":
+                self.stop()
+            else:
+                self.push(f"{event}ed", payload)
+
+    client = await line(socket_of(Room))
+    assert await client.join("a:1", "1", "error") == error({"reason": "no"})
+    assert await client.join("a:1", "2", "crash") == error({"reason": "join crashed"})
+    assert await client.join("a:1", "3", {"ok": 1}) == ok({"got": 1})
+    client.send_text("3", "4", "a:1", "any", {"n": 1})
+    client.send_text("3", "5", "a:1", "close")
+    assert await client.next(2) == [("3", None, "a:1", "anyed", {"n": 1}), ("3", "3", "a:1", "phx_close", {})]
+
+
 # What is not an event.
 
 

@@ -14,9 +14,9 @@ from websockets.typing import Subprotocol
 
 from broadwing.session import make_csrf_state, make_csrf_token
 from tests.integration.conftest import World
-from tests.support.app import CSRF_SESSION, SECRET, SESSION, GroundSocket
+from tests.support.app import CSRF_SESSION, SECRET, SESSION, GroundSocket, make_endpoint
 from tests.support.client import V1, V2, Client, Closed, Refused
-from tests.support.server import until
+from tests.support.server import LEAN, serve, until
 
 
 async def refusal(world: World, mount: str = "/socket", **options: Any) -> Refused:
@@ -103,7 +103,7 @@ def _path(world: World, **query: str) -> str:
 async def test_an_origin_outside_the_list_is_refused_and_none_at_all_is_not(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """checklist 64, 94"""
+    """checklist 40, 64, 94"""
     refused = await refusal(world, "/origin", headers={"origin": "http://evil.test"})
     assert refused.status == 403
     assert "Origin of the request: http://evil.test" in caplog.text
@@ -122,6 +122,37 @@ async def test_an_origin_without_a_host_is_refused(world: World, origin: str) ->
     """checklist 34"""
     assert (await refusal(world, headers={"origin": origin})).status == 403
     assert (await refusal(world, "/origin", headers={"origin": origin})).status == 403
+
+
+@pytest.mark.parametrize("origin", ["https://example.com", "file://", "null", "bare"])
+async def test_without_an_origin_check_every_page_may_connect(ws_world_v2: World, origin: str) -> None:
+    """checklist 29"""
+    ws_world_v2.endpoint.socket("/any", GroundSocket, websocket={"check_origin": False})
+    await ws_world_v2.connect("/any", headers={"origin": origin})
+
+
+async def test_the_endpoints_own_list_counts_where_the_mount_has_none() -> None:
+    """checklist 31"""
+    endpoint = make_endpoint()
+    endpoint.check_origin = ["https://*.example.com"]
+    endpoint.socket("/listed", GroundSocket)
+    async with serve(endpoint) as served:
+        world = World(endpoint, served, LEAN, V2)
+        await (await world.connect("/listed", headers={"origin": "https://sub.example.com"})).close()
+        assert (await refusal(world, "/listed", headers={"origin": "http://sub.example.com"})).status == 403
+
+
+async def test_a_function_alone_may_accept_an_origin_without_a_host(ws_world_v2: World) -> None:
+    """checklist 35, 38"""
+    asked = []
+
+    def accept(origin: Any) -> bool:
+        asked.append(origin)
+        return True
+
+    ws_world_v2.endpoint.socket("/asked", GroundSocket, websocket={"check_origin": accept})
+    await ws_world_v2.connect("/asked", headers={"origin": "null"})
+    assert len(asked) == 1
 
 
 async def test_parameters_reach_connect_as_plug_nests_them(world: World) -> None:
@@ -287,6 +318,14 @@ async def test_over_long_polling_an_auth_token_is_a_header(world: World) -> None
             "transport": "longpoll",
         },
     )
+
+
+async def test_where_nothing_is_configured_offered_subprotocols_mean_nothing(ws_world_v2: World) -> None:
+    """checklist 41"""
+    headers = {"sec-websocket-protocol": "phoenix, base64url.bearer.phx.czNjcmV0"}
+    client = await ws_world_v2.connect_websocket(headers=headers)
+    assert client.connection.subprotocol is None
+    assert ws_world_v2.endpoint.connected[0][1] == {}
 
 
 @pytest.mark.parametrize("returned", [False, True, "error", ("error", "why")])

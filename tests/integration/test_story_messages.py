@@ -304,3 +304,14 @@ async def test_broadcasts_from_other_threads_reach_clients(world: World) -> None
     await client.expect(None, None, "room:lobby", "e", {"from": "a thread"})
     await until(lambda: not thread.is_alive())
     thread.join()
+
+
+async def test_a_binary_push_gets_a_binary_push_and_a_binary_reply(ws_world_v2: World) -> None:
+    """checklist 73"""
+    client = await ws_world_v2.connect()
+    await client.join("story:x", "12")
+    await client.send_raw(b"\x00\x02\x03\x07\x04" + b"12" + b"123" + b"story:x" + b"both" + b"\x00\xff")
+    # A server's push has no ref; a reply has the ref, and its status in the place of the event.
+    assert await client.receive_raw() == b"\x00\x02\x07\x04" + b"12" + b"story:x" + b"both" + b"\x00\xff"
+    assert await client.receive_raw() == b"\x01\x02\x03\x07\x02" + b"12" + b"123" + b"story:x" + b"ok" + b"\x00\xff"
+    await client.quiet()
