@@ -20,7 +20,7 @@ from broadwing.transports.websocket_uvicorn import WebSocketProtocol, find_recep
 logger = logging.getLogger("broadwing.server")
 
 # Handshakes that may wait to be accepted: with uvicorn's 2,048 a storm of 3,000 connects a second is reset, with this not.
-BACKLOG: Final = 1_024
+BACKLOG: Final = 4_096
 # A client that has not sent a whole request head after this many seconds is cut off (slow loris), and so is one whose body
 # has come more slowly than MIN_RATE bytes a second by then.
 REQUEST_TIMEOUT: Final = 15.0
