@@ -103,13 +103,13 @@ class Rounds:
         return lines + list(self._notes())
 
     def _notes(self) -> Iterator[str]:
-        for scenario in dict.fromkeys(name for _, name, _ in self._figures if name != "neighbours"):
+        for scenario in dict.fromkeys(name for _, name, _ in self._figures):
             for server in (THIS, YARDSTICK):
                 client, own = (self.median(server, scenario, figure) for figure in ("client", "server"))
                 if client is None or own is None or own > BUSY:
                     continue
                 reason = "the load client was the limit" if client > BUSY else "something else had the machine"
-                yield f"{scenario}, {server}: used {own:.0%} of a core, {reason}; go by CPU rather than by the rate"
+                yield f"{scenario}, {server}: used {own:.0%} of a core, {reason}: go by CPU, not by rate or times"
         if not HAS_PROC:
             yield "Left out: CPU and memory of the servers, which are read from /proc as Linux has it."
 
