@@ -5,8 +5,10 @@ Phoenix 1.8.12 are marked as such.
 """
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -1048,6 +1050,46 @@ async def test_a_channel_without_terminate_ends_with_its_line_without_a_task() -
     assert runner.task is None
     assert runner.status == channel_life.CLOSED
     assert endpoint.pubsub.registry.topics == {}
+
+
+@pytest.mark.parametrize("cleans_up", [True, False])
+async def test_nothing_of_a_connection_that_ended_waits_for_the_garbage_collector(cleans_up: bool) -> None:
+    """A collector that runs rarely is cheap; one that has to run often costs every connect."""
+
+    class Room(Channel):
+        async def join(self, params: Any) -> None:
+            if params.get("refuse"):
+                raise JoinError()
+
+        if cleans_up:
+
+            async def terminate(self, reason: Any) -> None:
+                """Look like one that does."""
+
+        @on("e")
+        async def e(self) -> Any:
+            return Ok()
+
+    client = await line(socket_of(Room))
+    await client.join("a:left", "1")
+    await client.join("a:stays", "2")
+    runners = list(client.connection.runners)
+    gone: list[weakref.ref[Any]] = [weakref.ref(each) for runner in runners for each in (runner, runner.channel)]
+    gone.append(weakref.ref(client.connection.socket))
+    client.send_text("3", "3", "a:refused", "phx_join", {"refuse": True})
+    gone.append(weakref.ref(client.connection.runners[2].channel))
+    client.send_text("1", "4", "a:left", "phx_leave")
+    client.send_text("2", "5", "a:stays", "e")
+    await client.next(4)
+    client.close(1000)
+    await client.settle()
+    gc.disable()
+    try:
+        del client.connection, client, runners
+        await asyncio.sleep(0)
+        assert [each() for each in gone] == [None] * 6
+    finally:
+        gc.enable()
 
 
 async def test_a_line_that_goes_down_during_a_join_ends_the_channel_that_comes_of_it() -> None:

@@ -67,6 +67,7 @@ async def join(runner: "ChannelRunner", message: Message, params: Any, predecess
     if not ok:
         connection.forget(runner)
         runner.detach()
+        runner.let_go()
     assert encoded is not None  # answered, crashed or superseded
     connection.send(runner.topic, encoded)
     if must_close:
@@ -199,6 +200,7 @@ async def end(runner: "ChannelRunner", reason: Any, *, silent: bool = False) -> 
         else:
             _tell(runner, "phx_error", _CRASH)
     runner.connection.forget(runner)
+    runner.let_go()
 
 
 async def _terminate(runner: "ChannelRunner", reason: Any) -> None:

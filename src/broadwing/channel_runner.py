@@ -152,6 +152,7 @@ class ChannelRunner(Actor):
         self.detach()
         if self._task is None and self.route.terminate is None:
             self.status = CLOSED
+            self.let_go()
             return
         self._post((_STOP, reason, True))
 
@@ -174,6 +175,11 @@ class ChannelRunner(Actor):
         for subscription in self.subscriptions or ():
             subscription.cancel()
         self.subscriptions = None
+
+    def let_go(self) -> None:
+        """Forget the application's object, which refers back here: without the cycle nothing waits for the garbage collector."""
+        nothing: Any = None
+        self.channel = nothing
 
     def interrupt(self, reason: Any) -> None:
         """Cancel what is being handled, and end before anything else is."""

@@ -90,7 +90,9 @@ class Connection(Intake):
         fastlane = self.endpoint.fastlane
         if fastlane.pending and self.transport is not None:
             fastlane.skip(self.transport.sink)
-        for runner in self.runners:
+        runners = self.runners
+        self._state.joined.clear()
+        for runner in runners:
             runner.transport_closed(reason)
             self.endpoint.linger(runner)
 

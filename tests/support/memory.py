@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from broadwing import Endpoint
+from broadwing.channel_runner import ChannelRunner
 from broadwing.connection import Connection
 from broadwing.core.frames import BINARY, TEXT
 from broadwing.core.json_v1 import JsonV1
@@ -51,6 +52,7 @@ class MemoryLine:
         self.closed_with: int | None = None
         self.reading = True
         self.pauses = 0
+        self._left: list[ChannelRunner] = []
         connection.opened(self)
 
     # The transport contract.
@@ -76,6 +78,7 @@ class MemoryLine:
         """End the line."""
         if self.closed_with is None:
             self.closed_with = code
+            self._left = self.connection.runners
             self.connection.closed(("shutdown", "closed"))
 
     def pause_reading(self) -> None:
@@ -127,8 +130,9 @@ class MemoryLine:
     async def settle(self) -> None:
         """Wait until every channel has handled what it has."""
         async with asyncio.timeout(5):
-            while any(runner.task is not None for runner in self.connection.runners):
+            while any(runner.task is not None for runner in (*self.connection.runners, *self._left)):
                 await asyncio.sleep(0.001)
+        self._left.clear()
 
 
 async def line(socket: type[Socket], *, endpoint: Endpoint | None = None, vsn: str = V2, **params: Any) -> MemoryLine:
