@@ -1,0 +1,232 @@
+"""All nodes that a node knows, itself included: who is dialled, who is who, and whether everybody hears everybody."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from broadwing.pubsub.zmq_curve import Curve
+from broadwing.pubsub.zmq_frames import Hello
+from broadwing.pubsub.zmq_peer import Context, Peer, Wiring
+from broadwing.pubsub.zmq_places import Places
+from broadwing.pubsub.zmq_settings import Settings
+
+logger = logging.getLogger("broadwing.pubsub")
+
+# How long a subscription waits for a node that was found and does not send to us yet, in seconds.
+SETTLE: Final = 1.0
+# How often a node that is behind is tried again, in seconds.
+AGAIN: Final = 0.005
+
+
+class Mesh:
+    """The peers of a node, from its start to its stop.
+
+    Args:
+        node_name: This node's name.
+        node_id: This node's id.
+        settings: Sizes and keys.
+        places: Where nodes are.
+        context: ZeroMQ's.
+        greet: Says hello to a peer.
+
+    Attributes:
+        address: Where others reach this node, as far as it knows; else empty.
+        peers: The other nodes by address.
+        hint: Set when somebody spoke who is not known.
+        progress: Set when anything changed.
+    """
+
+    def __init__(
+        self,
+        node_name: str,
+        node_id: bytes,
+        settings: Settings,
+        places: Places,
+        context: Context,
+        greet: Callable[[Peer], None],
+    ) -> None:
+        self.address = ""
+        self.peers: dict[str, Peer] = {}
+        self.hint = asyncio.Event()
+        self.progress = asyncio.Event()
+        self._name = node_name
+        self._id = node_id
+        self._places = places
+        self._greet = greet
+        self._is_dialled = settings.is_dialled
+        self._curve: Curve | None = settings.curve
+        self._loop = asyncio.get_running_loop()
+        self._wiring = Wiring(context, self._loop, settings.curve, settings.queue_bytes, self._opened, self._closed)
+        self._myself: Peer | None = None
+        self._selves: set[str] = set()  # dialled, and turned out to be this node
+        self._unsettled: dict[Peer, asyncio.TimerHandle] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+        self._again: asyncio.TimerHandle | None = None
+        self._forgotten = 0
+
+    @property
+    def dropped(self) -> int:
+        """Messages that some peer did not get, counted for each peer."""
+        return self._forgotten + sum(peer.dropped for peer in self.peers.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Every known node was reached or tried, and those that are there send to this one too."""
+        return (
+            self._myself is not None
+            and self._myself.connected
+            and not self._unsettled
+            and all(peer.connected or peer.attempts for peer in self.peers.values())
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        """Something waits for a peer."""
+        return any(peer.is_behind for peer in self.peers.values())
+
+    def settled(self) -> asyncio.Future[None] | None:
+        """What to await until all nodes that were found send to this one; `None`: they do."""
+        if not self._unsettled:
+            return None
+        future = self._loop.create_future()
+        self._waiting.append(future)
+        return future
+
+    def bound(self, reached: str, address: str) -> None:
+        """This node listens.
+
+        Args:
+            reached: Where it reaches itself.
+            address: Where others reach it; empty if that is not known.
+        """
+        self.address = address
+        own_key = self._curve.public if self._curve is not None else None
+        self._myself = Peer(self._wiring, reached, secrets.token_bytes(8), own_key)
+        self._myself.dial()
+
+    def look(self, addresses: set[str]) -> None:
+        """Dial nodes that are new, and forget those that are neither found nor connected."""
+        self._selves &= addresses
+        for address in addresses - self.peers.keys() - self._selves:
+            peer = self.peers[address] = Peer(self._wiring, address, secrets.token_bytes(8))
+            peer.dial()
+        for peer in [peer for address, peer in self.peers.items() if address not in addresses]:
+            # One that is connected is there, whatever a name server with half an answer says.
+            if not peer.connected:
+                self._forget(peer)
+
+    def greeted(self, sender: bytes, hello: Hello) -> None:
+        """A node has said who it is."""
+        if sender == self._id:
+            self._met_itself(hello.token)
+            return
+        if hello.name == self._name:
+            logger.error("another node of the bus calls itself %s too; give each node a name of its own", self._name)
+        peer = self.peers.get(hello.address)
+        if peer is not None:
+            peer.node_id, peer.name = sender, hello.name
+            self._settle(peer)
+            if not peer.connected:
+                peer.dial()  # it is there, so there is no need to wait for the next try
+        elif hello.address and hello.address not in self._selves:
+            self.hint.set()
+
+    def send(self, peers: Sequence[Peer], frame: bytes, messages: int) -> None:
+        """Send a frame to some peers; none of them holds up another."""
+        behind = False
+        for peer in peers:
+            peer.send(frame, messages)
+            behind = behind or peer.is_behind
+        if behind:
+            self._try_again()
+
+    def called(self, name: str) -> list[Peer]:
+        """Who has a name, or might have it."""
+        if name == self._name:
+            return [self._myself] if self._myself is not None else []
+        others = self.peers.values()
+        return [peer for peer in others if peer.name == name] or [peer for peer in others if peer.name is None]
+
+    def hang_up(self, linger: float = 0.0) -> None:
+        """Leave all peers; `bound` and `look` begin again."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        for peer in list(self.peers.values()):
+            self._forget(peer, linger)
+        if self._myself is not None:
+            self._myself.close()
+            self._myself = None
+        self._selves.clear()
+        self._release()  # nobody waits for a peer that is no more
+
+    def _opened(self, peer: Peer) -> None:
+        if peer is not self._myself:
+            if self._is_dialled and peer.node_id is None and peer not in self._unsettled:
+                self._unsettled[peer] = self._loop.call_later(SETTLE, self._give_up, peer)
+            self._greet(peer)
+        self.progress.set()
+
+    def _closed(self, peer: Peer, why: str) -> None:
+        self._settle(peer)
+        if peer is not self._myself and self._places.is_gone(peer.address):
+            logger.info("node %s has left the bus", peer.name or peer.address)
+            self._forget(peer)
+        elif peer.attempts == 1:
+            # Once per loss: a node that is gone for hours is dialled all the time, and not worth a line each.
+            logger.warning("node %s cannot be reached: %s; dialling until it can", peer.name or peer.address, why)
+        self.progress.set()
+
+    def _met_itself(self, token: bytes) -> None:
+        for peer in list(self.peers.values()):
+            if peer.token == token:
+                self._selves.add(peer.address)
+                self._forget(peer)
+                if not self.address:
+                    self.address = peer.address
+                    for other in self.peers.values():
+                        if other.connected:
+                            self._greet(other)
+
+    def _forget(self, peer: Peer, linger: float = 0.0) -> None:
+        peer.close(linger)
+        self._settle(peer)
+        if self.peers.pop(peer.address, None) is not None:
+            self._forgotten += peer.dropped
+
+    def _settle(self, peer: Peer) -> None:
+        timer = self._unsettled.pop(peer, None)
+        if timer is not None:
+            timer.cancel()
+            if not self._unsettled:
+                self._release()
+
+    def _give_up(self, peer: Peer) -> None:
+        logger.warning(
+            "node %s can be reached, but does not reach this one: its list lacks %s, or it cannot connect there; "
+            "what is published on it does not arrive here",
+            peer.address,
+            self.address or "this node's address",
+        )
+        self._settle(peer)
+        self.progress.set()
+
+    def _release(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        self.progress.set()
+
+    def _try_again(self) -> None:
+        if self._again is None:
+            self._again = self._loop.call_later(AGAIN, self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._again = None
+        done = [peer.flush() for peer in (self._myself, *self.peers.values()) if peer is not None]
+        if not all(done):
+            self._try_again()
+        self.progress.set()
