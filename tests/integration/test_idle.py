@@ -4,6 +4,8 @@ As recorded from Phoenix on Bandit: 1002, and the end of the stream. The exactne
 """
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +16,9 @@ from broadwing import Endpoint
 from broadwing.transports import websocket
 from tests.support.background import LEAN, PLAIN_ASGI, Background, background, until
 from tests.support.hostile import HostSocket
-from tests.support.wire import CLOSE, EOF, PING, PONG, TEXT, Frame, Wire, client_frame, upgrade_headers, wire
+from tests.support.wire import CLOSE, EOF, PING, PONG, TEXT, Wire, client_frame, upgrade_headers, wire
 
-TIMEOUT = 0.25
+TIMEOUT = 0.4
 IDLE = 1002
 ROOM, LONG = "/socket/websocket?vsn=2.0.0", "/long/websocket?vsn=2.0.0"
 
@@ -45,20 +47,26 @@ def either(request: pytest.FixtureRequest) -> Iterator[Background]:
         yield served
 
 
-def closed_after(line: Wire) -> float:
-    """Seconds until the server closes."""
-    started = time.monotonic()
-    frame = line.frame()
-    while frame.opcode == TEXT:
-        frame = line.frame()
-    assert (frame.opcode, frame.code) == (CLOSE, IDLE)
-    return time.monotonic() - started
+def closed_after(line: Wire, since: float) -> float:
+    """Seconds from `since` until the server closes for idleness; whatever else it still says is skipped."""
+    while (frame := line.frame()).opcode != CLOSE:
+        assert frame != EOF
+    assert frame.code == IDLE
+    return time.monotonic() - since
 
 
-def test_a_silent_client_is_closed_with_1002(either: Background) -> None:
-    with wire(either.port, ROOM) as line:
+def in_time(seconds: float) -> bool:
+    """Whether a timeout came about when it should, on a machine that may be busy."""
+    return TIMEOUT * 0.75 < seconds < TIMEOUT * 1.5 + 0.3
+
+
+def test_a_silent_client_is_closed_with_1002_joined_or_not(either: Background) -> None:
+    with wire(either.port, ROOM) as line, wire(either.port, ROOM) as mute, wire(either.port, LONG) as patient:
+        since = time.monotonic()
         line.join("room:a")
-        assert TIMEOUT * 0.7 < closed_after(line) < TIMEOUT * 1.5 + 0.2
+        assert in_time(closed_after(line, since))
+        assert in_time(closed_after(mute, since))
+        patient.heartbeat()
 
 
 def test_the_end_of_the_stream_follows_at_once(lean: Background) -> None:
@@ -66,77 +74,54 @@ def test_the_end_of_the_stream_follows_at_once(lean: Background) -> None:
         assert line.close_code() == IDLE
 
 
-def test_a_client_silent_from_its_handshake_on_is_closed(lean: Background) -> None:
-    with wire(lean.port, ROOM) as line:
-        assert TIMEOUT * 0.7 < closed_after(line) < TIMEOUT * 1.5 + 0.2
-
-
 def test_one_heartbeat_is_answered_and_buys_one_timeout(either: Background) -> None:
     with wire(either.port, ROOM) as line:
-        time.sleep(TIMEOUT * 0.6)
+        time.sleep(TIMEOUT / 2)
+        since = time.monotonic()
         line.heartbeat()
-        assert TIMEOUT * 0.7 < closed_after(line) < TIMEOUT * 1.5 + 0.2
+        assert in_time(closed_after(line, since))
 
 
-@pytest.mark.parametrize(
-    "traffic",
-    [
-        client_frame(TEXT, b'[null,"h","phoenix","heartbeat",{}]'),
-        client_frame(PING, b"x"),
-        client_frame(PONG, b"x"),
-        b"\x82\xff" + (9_000_000).to_bytes(8) + bytes(4),  # a large frame that has only begun
-    ],
-    ids=["messages", "pings", "pongs", "bytes of a frame"],
-)
-def test_any_bytes_of_the_client_count(lean: Background, traffic: bytes) -> None:
+TRAFFIC = {
+    "messages": (client_frame(TEXT, b'[null,"h","phoenix","heartbeat",{}]'),) * 2,
+    "pings": (client_frame(PING, b"x"),) * 2,
+    "pongs": (client_frame(PONG, b"x"),) * 2,
+    "bytes of a frame": (b"\x82\xff" + (9_000_000).to_bytes(8) + bytes(4), bytes(100)),
+}
+"""What a client sends first, and then again and again."""
+
+
+def test_any_bytes_of_the_client_count(lean: Background) -> None:
     # Departure under plain ASGI: the server keeps pings and pongs to itself, so only messages count there.
+    with contextlib.ExitStack() as stack:
+        lines = {name: stack.enter_context(wire(lean.port, ROOM)) for name in TRAFFIC}
+        for name, line in lines.items():
+            line.send(TRAFFIC[name][0])
+        started = since = time.monotonic()
+        while since - started < TIMEOUT * 1.5:
+            time.sleep(TIMEOUT / 4)
+            since = time.monotonic()
+            for name, line in lines.items():
+                line.send(TRAFFIC[name][1])
+        for name, line in lines.items():
+            assert in_time(closed_after(line, since)), name
+
+
+def test_what_the_server_sends_does_not_count(lean: Background, endpoint: Endpoint) -> None:
+    over = threading.Event()
+
+    def broadcast() -> None:
+        while not over.wait(TIMEOUT / 20):
+            endpoint.broadcast("room:a", "shout", {})
+
+    talking = threading.Thread(target=broadcast)
     with wire(lean.port, ROOM) as line:
-        started = last = time.monotonic()
-        while last - started < TIMEOUT * 1.2:
-            line.send(traffic if last == started or traffic[1] != 0xFF else bytes(100))
-            time.sleep(TIMEOUT / 3)
-            last = time.monotonic()
-        line.send(bytes(100) if traffic[1] == 0xFF else traffic)
-        assert TIMEOUT * 0.7 < closed_after(_without_pongs(line)) < TIMEOUT * 1.5 + 0.2
-
-
-def _without_pongs(line: Wire) -> Wire:
-    frame = line.frame
-
-    def skipping() -> Frame:
-        while (each := frame()).opcode == PONG:
-            pass
-        return each
-
-    line.frame = skipping  # type: ignore[method-assign] # of this one line
-    return line
-
-
-def test_what_the_server_sends_does_not_count(either: Background, endpoint: Endpoint) -> None:
-    with wire(either.port, ROOM) as talking, wire(either.port, ROOM) as listening:
-        listening.join("room:a")
-        talking.join("room:a")
-        started = time.monotonic()
-        talking.line.settimeout(0.02)
-        for number in range(1_000):
-            talking.send_message("1", str(number), "room:a", "shout", {})
-            time.sleep(TIMEOUT / 10)
-            listening.line.settimeout(0.005)
-            try:
-                frame = listening.frame()
-            except TimeoutError:
-                continue
-            if frame.opcode == CLOSE:
-                break
-            assert frame.opcode == TEXT
-        assert frame.code == IDLE
-        assert TIMEOUT * 0.7 < time.monotonic() - started < TIMEOUT * 1.5 + 0.5
-
-
-def test_others_are_not_concerned(lean: Background) -> None:
-    with wire(lean.port, ROOM) as silent, wire(lean.port, LONG) as patient:
-        assert silent.close_code() == IDLE
-        patient.heartbeat()
+        since = time.monotonic()
+        line.join("room:a")
+        talking.start()
+        assert in_time(closed_after(line, since))
+    over.set()
+    talking.join()
 
 
 def test_a_client_that_does_not_answer_the_close_is_cut_off(
@@ -159,7 +144,7 @@ def test_a_connect_that_never_ends_is_cut_off(lean: Background, monkeypatch: pyt
         line.request("GET", ROOM, upgrade_headers())
         started = time.monotonic()
         assert line.frame() == EOF
-        assert TIMEOUT * 0.7 < time.monotonic() - started < TIMEOUT * 1.5 + 0.2
+        assert in_time(time.monotonic() - started)
 
 
 def test_there_is_one_timer_for_all_and_none_without_connections(lean: Background, endpoint: Endpoint) -> None:
