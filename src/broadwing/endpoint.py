@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from broadwing.channel_runner import ChannelRunner
-from broadwing.core.codec import Body, body
+from broadwing.core.codec import body
+from broadwing.core.envelope import Envelope
 from broadwing.core.messages import Broadcast
 from broadwing.core.origin import OriginCheck
 from broadwing.core.params import compile_path
@@ -16,6 +17,7 @@ from broadwing.drain import drain
 from broadwing.exceptions import ConfigurationError, MissingSecret
 from broadwing.fastlane import Fastlane, Lane
 from broadwing.mounts import SocketMount
+from broadwing.pubsub.adapters import adapter_for
 from broadwing.pubsub.pubsub import PubSub, Subscription
 from broadwing.raw import RawSocket
 from broadwing.raw_connection import RawMount, RawRunner
@@ -72,7 +74,7 @@ class Endpoint:
         )
         self.statistics = Statistics()
         self.fastlane = Fastlane()
-        self.pubsub = PubSub(pubsub, codec=BroadcastCodec(), dispatcher=self.fastlane.dispatch)
+        self.pubsub = PubSub(adapter_for(pubsub), codec=Envelope(), dispatcher=self.fastlane.dispatch)
         self.is_draining = False
         self._client = ClientFiles(client_path) if client_path is not None else None
         self._websockets: list[tuple[WebSocketEntrance, DrainOptions | None]] = []
@@ -106,7 +108,7 @@ class Endpoint:
         *,
         websocket: bool | WebSocketOptions | Mapping[str, Any] = True,
         longpoll: bool | LongPollOptions | Mapping[str, Any] = False,
-        drainer: bool | DrainOptions | Mapping[str, Any] = True,
+        drainer: bool | DrainOptions | Mapping[str, Any] | Callable[[], bool | DrainOptions | Mapping[str, Any]] = True,
         auth_token: bool = False,
         **log: int | None,
     ) -> None:
@@ -118,7 +120,7 @@ class Endpoint:
             socket: A `Socket` or `RawSocket` class. The same class may be mounted several times.
             websocket: `True`, `False`, a mapping or `WebSocketOptions`.
             longpoll: `True`, `False`, a mapping or `LongPollOptions`.
-            drainer: `False` closes all connections at once on shutdown; else how they are drained.
+            drainer: `False` closes all connections at once on shutdown; else how they are drained, or a function that returns it.
             auth_token: Take the client's `authToken` and give it to `connect` as `info["auth_token"]`.
             **log: `log`, `log_join` and `log_handle_in` override the class's levels.
 
@@ -131,7 +133,7 @@ class Endpoint:
         if unknown:
             raise ConfigurationError(f"unknown keys {unknown} for socket({path!r}, ...)")
         mount = RawMount(self, socket) if issubclass(socket, RawSocket) else SocketMount(self, socket, **log)
-        draining = options(DrainOptions, drainer)
+        draining = options(DrainOptions, drainer() if callable(drainer) else drainer)
         common: dict[str, Any] = {
             "check_origin": self.check_origin,
             "url_host": self.host,
@@ -214,6 +216,11 @@ class Endpoint:
             task.add_done_callback(lambda _: self._lingering.discard(runner))
 
     # Life-cycle.
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it serves in the running loop."""
+        return self._loop is asyncio.get_running_loop()
 
     async def start(self) -> None:
         """Begin to serve; called by the lifespan, or by the first connection where there is none. Idempotent."""
@@ -317,22 +324,8 @@ class Endpoint:
         return self._client is not None and await self._client.serve(scope, path, send)
 
 
-class BroadcastCodec:
-    """Broadcasts on the bus."""
-
-    def encode(self, message: Broadcast) -> bytes:
-        """One flag byte, the event's length and text, the payload."""
-        event = message.event.encode()
-        return b"%c%b%b%b" % (message.body.binary, len(event).to_bytes(2), event, message.body.data)
-
-    def decode(self, topic: str, data: bytes) -> Broadcast:
-        """The reverse."""
-        end = 3 + int.from_bytes(data[1:3])
-        return Broadcast(topic, data[3:end].decode(), Body(data[end:], bool(data[0])))
-
-
-def _entrance(entrances: "Sequence[tuple[_E, Any]]", path: str) -> "tuple[_E, dict[str, str]] | None":
-    for entrance, _ in entrances:
+def _entrance(mounted: list[tuple[_E, DrainOptions | None]], path: str) -> tuple[_E, dict[str, str]] | None:
+    for entrance, _ in mounted:
         variables = entrance.pattern.match(path)
         if variables is not None:
             return entrance, variables

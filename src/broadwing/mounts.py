@@ -138,7 +138,8 @@ class SocketMount:
             ConnectError: The application refused.
         """
         started = journal.clock()
-        await self.endpoint.start()
+        if not self.endpoint.is_started:
+            await self.endpoint.start()
         if self.endpoint.is_draining:
             raise ConnectError("the server is about to stop")
         vsn = params.get("vsn", DEFAULT_VERSION)

@@ -9,7 +9,9 @@ request: a client that never ends it could fill the memory.
 from typing import Any
 from urllib.parse import unquote
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from broadwing.core.upgrade import refusal
 from broadwing.transports.websocket import WebSocketLine
@@ -30,6 +32,7 @@ class HttpProtocol(HttpToolsProtocol):
     received = 0
     url = b""
     _head_bytes = 0
+    _upgrades = False
 
     @property
     def is_receiving(self) -> bool:
@@ -40,6 +43,14 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle.response_complete:
             return self.timeout_keep_alive_task is None
         return bool(cycle.more_body) and not self.flow.read_paused
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, without asking the kernel for this end's address, which only plain HTTP wants to know."""
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.client = get_remote_addr(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
 
     def data_received(self, data: bytes) -> None:
         """Pass on, and bound the head."""
@@ -61,7 +72,14 @@ class HttpProtocol(HttpToolsProtocol):
         """Its head is complete."""
         self.in_head = False
         self._head_bytes = self.received = 0
+        # Asked for three times a request by uvicorn, which walks the headers each time.
+        self._upgrades = self.parser.should_upgrade() and super()._should_upgrade()
+        if not self._upgrades:
+            self.scope["server"] = get_local_addr(self.transport)
         super().on_headers_complete()
+
+    def _should_upgrade(self) -> bool:
+        return self._upgrades
 
     def on_body(self, body: bytes) -> None:
         """Some of its body has come."""
