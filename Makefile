@@ -68,7 +68,7 @@ cov: .venv/.stamp-dev ## htmlcov/index.html from the last `make test`
 	@echo "file://$(CURDIR)/htmlcov/index.html"
 
 bench: .venv/.stamp-dev ## the benchmarks
-	.venv/bin/python -m bench
+	.venv/bin/python -m bench $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv js/node_modules dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
