@@ -53,8 +53,8 @@ class Page:
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "lifespan":
-            await _start_and_stop(receive, send)
-        elif scope["type"] == "websocket":
+            return  # nothing to start or stop here; the endpoint sees to itself
+        if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})  # sockets are the endpoint's, at other paths
         elif scope["path"] == "/login" and scope["method"] == "POST":
             await self._give_token(receive, send)
@@ -91,9 +91,3 @@ async def _answer(send: Send, status: int, kind: str, body: bytes, *, is_head: b
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": b"" if is_head else body})
-
-
-async def _start_and_stop(receive: Receive, send: Send) -> None:
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})

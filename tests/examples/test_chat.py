@@ -181,8 +181,9 @@ async def test_two_users_may_choose_one_id(chat: Chat) -> None:
 async def test_who_joins_is_told_the_last_hundred_messages(chat: Chat) -> None:
     ada = await chat.enter("Ada", again=True)
     for number in range(102):
-        await ada.send("1", None, LOBBY, "new_msg", {"body": f"line {number}"})
+        await ada.send("1", str(number), LOBBY, "new_msg", {"body": f"line {number}"})
         await ada.receive()
+        await ada.expect_reply("1", str(number), LOBBY)
     grace = await chat.connect(app.log_in("Grace"))
     await grace.send("1", "1", LOBBY, "phx_join")
     messages = (await grace.receive()).payload["response"]["messages"]

@@ -20,7 +20,8 @@ TRANSPORTS = ["websocket", "longpoll"]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_both_pages_come_back_after_a_restart_and_nothing_is_lost(house: House, transport: str) -> None:
+@pytest.mark.parametrize("ending", ["killed", "stopped"])
+def test_both_pages_come_back_after_a_restart_and_nothing_is_lost(house: House, transport: str, ending: str) -> None:
     ada = house.person("Ada", query=f"?transport={transport}")
     grace = house.person("Grace", query=f"?transport={transport}")
     for person in (ada, grace):
@@ -33,7 +34,10 @@ def test_both_pages_come_back_after_a_restart_and_nothing_is_lost(house: House, 
     expect(ada.message("Hello from Ada")).to_contain_text("Delivered")
     assert ada.complaints.all() == grace.complaints.all() == []
 
-    house.kill_server()
+    if ending == "killed":
+        house.kill_server()
+    else:
+        house.stop_server()
     for person in (ada, grace):
         expect(person.status).to_contain_text("Offline, reconnecting")
     ada.say("Typed while offline")

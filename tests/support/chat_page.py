@@ -98,6 +98,11 @@ class House:
         self.was_away = True
         self.server.kill()
 
+    def stop_server(self) -> None:
+        """End the server as Ctrl+C does; from now on pages may say that it is away."""
+        self.was_away = True
+        self.server.stop()
+
     def context(self, **options: Any) -> BrowserContext:
         """A browser profile."""
         # The animations would be caught half-way by what looks at colours.

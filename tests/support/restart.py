@@ -36,6 +36,13 @@ class RestartableServer:
         if process is not None:
             process.kill()
 
+    def stop(self) -> None:
+        """End it as Ctrl+C does: it sends its clients away first."""
+        if self._process is not None and self._process.is_running:
+            self._process.signal(signal.SIGINT)
+            self._process.exit_code()
+        self.kill()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -43,8 +50,4 @@ class RestartableServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        process = self._process
-        if process is not None and process.is_running:
-            process.signal(signal.SIGTERM)  # as an operator does, so that what it has covered is counted
-            process.exit_code()
-        self.kill()
+        self.stop()  # and not killed, so that what it has covered is counted
