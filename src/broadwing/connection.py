@@ -73,7 +73,8 @@ class Connection(Intake):
             else:
                 self._control(route, message, len(data))
         except InvalidMessage as error:
-            logger.warning("%s: closing a connection with 1011: %s", self.mount.name, error)
+            # As text: the error knows its frames and they this connection, which a handler that keeps records would keep.
+            logger.warning("%s: closing a connection with 1011: %s", self.mount.name, str(error))
             assert self.transport is not None  # a handler receives only between opened and closed
             self.transport.close(error.code)
 
