@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 
 from broadwing import Endpoint, telemetry
 from broadwing.transports import websocket
@@ -244,7 +245,7 @@ def test_clients_that_do_not_answer_do_not_hold_the_server_up(monkeypatch: pytes
 def test_under_plain_uvicorn_with_the_lean_path_connections_are_drained_as_well() -> None:
     endpoint = hostile_endpoint()
     config = uvicorn.Config(endpoint, host="127.0.0.1", port=0, ws=WebSocketProtocol, log_config=None)
-    served = Background(uvicorn.Server(config), "")
+    served = Background(uvicorn.Server(config), "", uvloop.new_event_loop())
     served.start()
     with wire(served.port, ROOM) as line:
         line.join("room:a")

@@ -30,10 +30,10 @@ class Background:
         loop: Its loop.
     """
 
-    def __init__(self, server: uvicorn.Server, scheme: str) -> None:
+    def __init__(self, server: uvicorn.Server, scheme: str, loop: asyncio.AbstractEventLoop) -> None:
         self.server = server
         self.scheme = scheme
-        self.loop = uvloop.new_event_loop()
+        self.loop = loop
         self.port = 0
         self.tasks_left: list[str] = []
         self._thread = threading.Thread(target=self._run, name="server")
@@ -79,7 +79,14 @@ class Background:
 
 
 @contextlib.contextmanager
-def background(app: Any, kind: str = LEAN, *, request_timeout: float = 15.0, **options: Any) -> Iterator[Background]:
+def background(
+    app: Any,
+    kind: str = LEAN,
+    *,
+    request_timeout: float = 15.0,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+    **options: Any,
+) -> Iterator[Background]:
     """Serve `app` for the length of a `with` block.
 
     Args:
@@ -87,6 +94,7 @@ def background(app: Any, kind: str = LEAN, *, request_timeout: float = 15.0, **o
         kind: `LEAN`: as `broadwing serve` does; `LEAN_BEHIND_H11`: with uvicorn's own HTTP before the lean path, as with
             `uvicorn.run(endpoint, ws=WebSocketProtocol)`; `PLAIN_ASGI`: uvicorn with its own WebSockets.
         request_timeout: As `Server` has it.
+        new_loop: Makes the loop.
         **options: Settings of `uvicorn.Config`.
     """
     settings = {"host": "127.0.0.1", "port": 0, "log_config": None, "lifespan": "on", **options}
@@ -97,7 +105,7 @@ def background(app: Any, kind: str = LEAN, *, request_timeout: float = 15.0, **o
     else:
         config = uvicorn.Config(app, ws="websockets-sansio", ws_ping_interval=None, **settings)
         server = uvicorn.Server(config)
-    served = Background(server, "s" if config.ssl_certfile else "")
+    served = Background(server, "s" if config.ssl_certfile else "", new_loop())
     served.start()
     try:
         yield served
