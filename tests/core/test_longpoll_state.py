@@ -124,7 +124,7 @@ def test_a_poll_that_was_answered_is_told_nothing_whether_newest_or_replaced() -
     assert session.all_waiters() == []
 
 
-# When it ends: PHOENIX.md 2.3, the session window is 1.5 times `window_ms`, and only polls count.
+# When it ends: Phoenix long_poll.ex, the session window is 1.5 times `window_ms`, and only polls count.
 
 
 def test_a_session_is_idle_after_one_and_a_half_windows_without_a_poll() -> None:
@@ -169,7 +169,7 @@ def test_the_body_of_a_post_or_refusal_is_the_status_alone(status: int) -> None:
 
 
 def test_http_statuses_are_200_for_whatever_belongs_to_the_protocol() -> None:
-    # PHOENIX.md 2.1 and 2.2; 413, 500 and 503 in the body are Broadwing's own.
+    # Phoenix long_poll.ex; 413, 500 and 503 in the body are Broadwing's own.
     assert {status: status.http for status in Status} == {
         Status.OK: 200,
         Status.NO_CONTENT: 200,

@@ -92,7 +92,7 @@ async def test_the_first_get_opens_a_session_with_body_status_410_and_a_token(ho
 
 async def test_the_token_has_phoenix_s_layout(house: House) -> None:
     poller = await house.open()
-    # PHOENIX.md 2.3: {:v1, endpoint_id, pid, private_topic}; the pid is the name of an inbox here.
+    # Phoenix long_poll.ex: {:v1, endpoint_id, pid, private_topic}; the pid is the name of an inbox here.
     data = Token.verify(SECRET, SALT, poller.token)
     version, endpoint_id, inbox, topic = data
     assert version == Atom("v1")
@@ -124,7 +124,7 @@ async def test_a_refusal_by_connect_is_body_status_403_without_the_error_handler
 
 
 async def test_an_id_that_is_no_string_refuses_the_client(house: House) -> None:
-    assert await house.poller(user_id="5").get() == (403, [])  # PHOENIX.md 1.11
+    assert await house.poller(user_id="5").get() == (403, [])  # Phoenix long_poll.ex
 
 
 async def test_a_version_that_nobody_speaks_is_body_status_403_and_a_warning(
@@ -750,7 +750,7 @@ async def test_an_idle_session_costs_no_task_and_no_timer_of_its_own(house: Hous
 
 
 async def test_a_newer_poll_replaces_the_older_which_ends_with_its_window(house: House) -> None:
-    poller = await house.open("/short")  # PHOENIX.md 2.3
+    poller = await house.open("/short")  # Phoenix long_poll.ex
     await poller.join()
     older = asyncio.create_task(poller.get())
     await until_waiting(house, "/short")
