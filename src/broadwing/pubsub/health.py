@@ -48,6 +48,7 @@ class Watch:
         self._landed = asyncio.Event()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._deaf = False
         self.health = Health.DOWN
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class Watch:
         if not self._adapter.is_up:
             self._set(Health.DOWN)
         elif self.health is Health.DOWN:
-            self._set(Health.UP)
+            self._set(Health.DEAF if self._deaf else Health.UP)
         self._wake.set()
 
     def heard(self, data: bytes) -> None:
@@ -82,6 +83,7 @@ class Watch:
                 await self._wake.wait()
                 continue
             if await self._fly():
+                self._deaf = False
                 self._set(Health.UP)
                 await asyncio.sleep(self._interval)
             elif self._adapter.is_up:
@@ -90,6 +92,7 @@ class Watch:
                     self._adapter.node_name,
                     self._timeout,
                 )
+                self._deaf = True  # a new connection is no proof; only a canary is
                 self._set(Health.DEAF)
                 await self._adapter.reconnect()
 

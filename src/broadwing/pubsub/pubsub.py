@@ -225,12 +225,26 @@ class PubSub:
         if subscribers is None:
             return  # unsubscribed while it was on its way, or a bus that knows no topics
         try:
-            for envelope in unpack(data):
+            envelopes = unpack(data)
+        except ValueError as error:
+            self._drop(topic, error)
+            return
+        for envelope in envelopes:
+            if not subscribers.groups:  # all have left since the first; somebody may have come
+                subscribers = self.registry.topics.get(topic)
+                if subscribers is None:
+                    return
+            try:
                 self._dispatch(subscribers, self._codec.decode(topic, envelope), None)
-        except (ValueError, EnvelopeError) as error:
-            self.dropped += 1
-            if self.dropped == 1 or self.dropped % 1000 == 0:  # a stranger on the bus must not fill the log
-                logger.warning("dropped a message on %r that is not ours (%d so far): %s", topic, self.dropped, error)
+            except EnvelopeError as error:
+                self._drop(topic, error)
+            except Exception:  # whoever raised has to answer for it, not those who wait for the next message
+                logger.exception("a subscriber of %r raised", topic)
+
+    def _drop(self, topic: str, error: Exception) -> None:
+        self.dropped += 1
+        if self.dropped == 1 or self.dropped % 1000 == 0:  # a stranger on the bus must not fill the log
+            logger.warning("dropped a message on %r that is not ours (%d so far): %s", topic, self.dropped, error)
 
     def _changed(self) -> None:
         self._watch.changed()
