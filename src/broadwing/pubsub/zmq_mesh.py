@@ -16,6 +16,8 @@ logger = logging.getLogger("broadwing.pubsub")
 
 # How long a subscription waits for a node that was found and does not send to us yet, in seconds.
 SETTLE: Final = 1.0
+# Hellos kept from addresses that are not known; a look finds them or they are strangers.
+ANNOUNCED: Final = 1000
 # How often a node that is behind is tried again, in seconds.
 AGAIN: Final = 0.005
 
@@ -61,6 +63,7 @@ class Mesh:
         self._wiring = Wiring(context, self._loop, settings.curve, settings.queue_bytes, self._opened, self._closed)
         self._myself: Peer | None = None
         self._selves: set[str] = set()  # dialled, and turned out to be this node
+        self._announced: dict[str, tuple[bytes, str]] = {}  # said hello before this node found them
         self._unsettled: dict[Peer, asyncio.TimerHandle] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._again: asyncio.TimerHandle | None = None
@@ -111,6 +114,7 @@ class Mesh:
         self._selves &= addresses
         for address in addresses - self.peers.keys() - self._selves:
             peer = self.peers[address] = Peer(self._wiring, address, secrets.token_bytes(8))
+            peer.node_id, peer.name = self._announced.pop(address, (None, None))
             peer.dial()
         for peer in [peer for address, peer in self.peers.items() if address not in addresses]:
             # One that is connected is there, whatever a name server with half an answer says.
@@ -131,6 +135,9 @@ class Mesh:
             if not peer.connected:
                 peer.dial()  # it is there, so there is no need to wait for the next try
         elif hello.address and hello.address not in self._selves:
+            if len(self._announced) >= ANNOUNCED:
+                del self._announced[next(iter(self._announced))]
+            self._announced[hello.address] = sender, hello.name
             self.hint.set()
 
     def send(self, peers: Sequence[Peer], frame: bytes, messages: int) -> None:
