@@ -41,8 +41,9 @@ FULL: Final = 65_536
 PATIENCE: Final = 1.0
 # How long a stop tries to send what is left, in seconds.
 LINGER: Final = 1.0
-# How often an address that is taken is tried again, in seconds.
-REBIND: Final = 0.05
+# How long until an address that is taken is tried again, in seconds: at first, and at most.
+REBIND: Final = 0.02
+REBIND_MAX: Final = 1.0
 
 _MAY_PASS: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
 
@@ -80,14 +81,18 @@ class ZmqAdapter:
         self._intake: Intake | None = None
         self._doorkeeper: Doorkeeper | None = None
         self._task: asyncio.Task[None] | None = None
-        self._found = False
+        self._found = False  # the other nodes were looked for
+        self._known: set[str] = set()
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._parts_count = 0
 
     @property
     def dropped(self) -> int:
-        """Messages that some other node did not get because it was gone or too slow, counted for each node."""
+        """Messages of the bus that some other node did not get because it was gone or too slow, counted for each node.
+
+        What is broadcast on one topic in one turn of the loop is one message of the bus.
+        """
         return self._mesh.dropped if self._mesh is not None else 0
 
     @property
@@ -150,9 +155,14 @@ class ZmqAdapter:
         self._flush()
         self._unbind()
         mesh.hang_up()
-        self._found = False
-        mesh.hint.set()
-        await self._until(mesh, self._is_settled, PATIENCE)
+        deadline = self._loop.time() + PATIENCE
+        while not self._bind_again() and self._loop.time() < deadline:
+            await asyncio.sleep(REBIND)  # ZeroMQ's own thread has not closed the port yet
+            if self._context is None:
+                return  # stopped meanwhile
+        if self.is_up:
+            mesh.look(self._known)
+            await self._until(mesh, self._is_settled, PATIENCE)
 
     def subscribe(self, topic: str) -> Awaitable[None] | None:
         """Nobody has to be told; but a node that has just been found may not send to this one yet."""
@@ -261,6 +271,7 @@ class ZmqAdapter:
 
     async def _tend(self, mesh: Mesh) -> None:
         """Look for new nodes, and see to it that this one can be found."""
+        pause = REBIND
         while True:
             try:
                 mesh.hint.clear()
@@ -268,8 +279,10 @@ class ZmqAdapter:
             except Exception:  # one look that fails must not be the last
                 logger.exception("looking for the nodes of the bus failed")
             if not self.is_up:
-                await asyncio.sleep(REBIND)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, REBIND_MAX)
                 continue
+            pause = REBIND
             await asyncio.sleep(self._places.pause)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._places.interval):
@@ -282,15 +295,19 @@ class ZmqAdapter:
             )
             self._unbind()
             mesh.hang_up()
+        if self._bind_again():
+            self._known = await self._places.find()
+            self._found = True
+            mesh.look(self._known)
+            mesh.progress.set()
+
+    def _bind_again(self) -> bool:
         if not self.is_up:
             try:
                 self._bind()
             except OSError as error:
                 logger.debug("this node cannot join the bus yet: %s", error)
-                return
-        mesh.look(await self._places.find())
-        self._found = True
-        mesh.progress.set()
+        return self.is_up
 
     async def _until(self, mesh: Mesh, condition: Callable[[], bool], seconds: float) -> None:
         deadline = self._loop.time() + seconds

@@ -80,7 +80,8 @@ class Peer:
     Attributes:
         connected: The handshake is done.
         attempts: How often it could not be reached since it last could.
-        dropped: Messages that were lost for this node, because it was gone or too slow.
+        dropped: Messages of the bus that were lost for this node, because it was gone or too slow. What is broadcast on one
+            topic in one turn of the loop is one.
         node_id: The id it says hello with, once it did.
         name: Its name on the bus, likewise.
     """
@@ -217,7 +218,7 @@ class Peer:
             elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 self._lost("it is no node of this bus, or has another key (curve_server_key)")
             elif self.connected:
-                self._lost("it hung up")
+                self._lost("the connection broke")
             else:
                 self._lost("nobody listens there")
 

@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from broadwing.exceptions import EnvelopeError
 from broadwing.pubsub.adapter import Adapter
@@ -190,6 +191,8 @@ class Cluster:
             await asyncio.sleep(0.002)
 
 
+_EXECUTOR: Final = "executor of the loop"
+
 Story = Callable[[Any], Awaitable[None]]
 
 
@@ -202,6 +205,8 @@ def tell(
     """Run a story in a loop of its own and see that its nodes leave no task and no thread behind."""
 
     async def main() -> None:
+        # The loop keeps the threads in which it resolves names; these are nobody's fault.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix=_EXECUTOR))
         async with bus as made:
             around = asyncio.all_tasks()
             threads = set(threading.enumerate())
@@ -212,8 +217,7 @@ def tell(
                 await cluster.stop()
 
             def left() -> set[object]:
-                # The loop keeps the threads in which it resolves names.
-                running = {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")}
+                running = {thread for thread in threading.enumerate() if not thread.name.startswith(_EXECUTOR)}
                 return (asyncio.all_tasks() - around) | (running - threads)
 
             await cluster.until(lambda: not left(), "the end of what stopped nodes began", left())
