@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from broadwing.transports.longpoll import LongPollEntrance
 from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
 from broadwing.transports.static import ClientFiles
 from broadwing.transports.websocket_entrance import WebSocketEntrance
+from broadwing.types import BUS_VARIABLE
 
 logger = logging.getLogger("broadwing.endpoint")
 
@@ -43,7 +45,8 @@ class Endpoint:
     Args:
         app: The application that gets all requests that are not for a mounted socket; without one they get 404.
         secret_key_base: At least 20 characters, the same on all nodes; needed for tokens and long polling.
-        pubsub: How nodes reach each other: `local://`.
+        pubsub: How nodes reach each other: a URL, see `broadwing.pubsub.adapters`. By default a process is alone, and the workers of
+            one `broadwing serve --workers N` have a bus of their own.
         host: The host that web pages of this site are served from, for `check_origin=True`.
         check_origin: Which web pages may connect; see `broadwing.core.origin`. Mounts may say otherwise.
         filter_parameters: What is kept out of logs: substrings of keys, or a `ParameterFilter`.
@@ -59,7 +62,7 @@ class Endpoint:
         app: Any = None,
         *,
         secret_key_base: str | None = None,
-        pubsub: str = "local://",
+        pubsub: str | None = None,
         host: str | None = "localhost",
         check_origin: OriginCheck = True,
         filter_parameters: Sequence[str] | ParameterFilter = ("password", "token"),
@@ -74,7 +77,11 @@ class Endpoint:
         )
         self.statistics = Statistics()
         self.fastlane = Fastlane()
-        self.pubsub = PubSub(adapter_for(pubsub), codec=Envelope(), dispatcher=self.fastlane.dispatch)
+        self.pubsub = PubSub(
+            adapter_for(pubsub or os.environ.get(BUS_VARIABLE, "local://")),
+            codec=Envelope(),
+            dispatcher=self.fastlane.dispatch,
+        )
         self.is_draining = False
         self._client = ClientFiles(client_path) if client_path is not None else None
         self._websockets: list[tuple[WebSocketEntrance, DrainOptions | None]] = []

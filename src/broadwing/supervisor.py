@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from broadwing.types import BUS_VARIABLE
+
 logger = logging.getLogger("broadwing.supervisor")
 
 # Environment of a worker: its number, its listening socket, where to say that it is ready, and a pipe that ends
@@ -24,8 +26,6 @@ WORKER: Final = "BROADWING_WORKER"
 SOCKET_FD: Final = "BROADWING_SOCKET_FD"
 READY_FD: Final = "BROADWING_READY_FD"
 LIFELINE_FD: Final = "BROADWING_LIFELINE_FD"
-BUS: Final = "BROADWING_BUS"
-"""The bus of the workers; an `Endpoint` without a `pubsub` of its own takes it."""
 
 # A worker that dies is replaced at once; one that keeps dying within FRAGILE seconds waits longer each time.
 FRAGILE: Final = 5.0
@@ -112,7 +112,7 @@ class Supervisor:
             SOCKET_FD: str(fds[0]),
             READY_FD: str(fds[1]),
             LIFELINE_FD: str(fds[2]),
-            BUS: os.environ.get(BUS, f"zmq+ipc://{self._bus}"),
+            BUS_VARIABLE: os.environ.get(BUS_VARIABLE, f"zmq+ipc://{self._bus}"),
         }
         try:
             process = await asyncio.create_subprocess_exec(*self._command, env=env, pass_fds=fds)

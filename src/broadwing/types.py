@@ -1,7 +1,7 @@
 """Aliases and small protocols that more than one room uses."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 Json: TypeAlias = Any
 """Any JSON value: `None`, `bool`, `int`, `float`, `str`, `list` or `dict` with `str` keys."""
@@ -29,3 +29,6 @@ class Clock(Protocol):
 
 
 Unsubscribe: TypeAlias = Callable[[], None]
+
+BUS_VARIABLE: Final = "BROADWING_BUS"
+"""Environment variable with the URL of the bus that an endpoint joins when it is told of none."""
