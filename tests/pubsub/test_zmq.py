@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -197,6 +198,21 @@ async def test_a_process_that_stops_has_sent_everything(kind: str, tmp_path: Pat
         assert await leaving.ask("stop") == {"stopped": True}
         await leaving.process.wait()
         await until(lambda: len(heard) == 1000)
+        assert heard == [message.encode() for message in messages]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_process_that_stops_waits_for_a_node_that_is_busy(kind: str, tmp_path: Path) -> None:
+    where = urls(kind, tmp_path, 2)
+    async with here(where[0]) as one, remote(where[1]) as leaving:
+        heard = one.hears("a")
+        await until(lambda: one.reaches(1))
+        messages = texts(range(300))  # more than ZeroMQ's queues hold, less than the kernel takes off the sender's hands
+        leaving.tell("drip", topic="a", messages=messages)
+        leaving.tell("stop")
+        await asyncio.sleep(0)
+        time.sleep(0.5)  # the other node is through before this one reads
+        await until(lambda: len(heard) == 300)
         assert heard == [message.encode() for message in messages]
 
 

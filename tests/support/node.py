@@ -5,6 +5,7 @@
 It says {"name": …} once it is started, and then answers each command with one line:
 {"do": "subscribe", "topic": …}            {"subscribed": topic}
 {"do": "broadcast", "topic": …, "messages": […]}    {"sent": how many}, once they have left
+{"do": "drip", …}                          the same, each in a turn of its own
 {"do": "stream", "topic": …}               {"streaming": topic}; counts up on the topic until the end
 {"do": "got", "topic": …}                  {"got": all messages that arrived on it}
 {"do": "figures"}                          {"dropped": …, "refused": …, "kilobytes": …}
@@ -43,9 +44,13 @@ class Remote:
 
     async def ask(self, do: str, **more: Any) -> Any:
         """Send a command and take its answer."""
+        self.tell(do, **more)
+        return await self.answer()
+
+    def tell(self, do: str, **more: Any) -> None:
+        """Send a command."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": do, **more}).encode() + b"\n")
-        return await self.answer()
 
     async def answer(self) -> Any:
         """Take a line."""
@@ -115,6 +120,11 @@ async def main(url: str, name: str | None = None) -> None:
                 for message in messages:
                     pubsub.broadcast(topic, message.encode())
                 await asyncio.sleep(0)
+                say({"sent": len(messages)})
+            case {"do": "drip", "topic": topic, "messages": messages}:
+                for message in messages:
+                    pubsub.broadcast(topic, message.encode())
+                    await asyncio.sleep(0)
                 say({"sent": len(messages)})
             case {"do": "stream", "topic": topic}:
                 tasks.append(asyncio.create_task(stream(topic)))

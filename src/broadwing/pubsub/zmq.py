@@ -25,7 +25,7 @@ import zmq
 from broadwing.exceptions import ConfigurationError, PubSubUnavailable
 from broadwing.pubsub.adapter import Receive
 from broadwing.pubsub.zmq_curve import Doorkeeper
-from broadwing.pubsub.zmq_frames import DIRECT, HELLO, MESSAGES, OVERHEAD, addressee, head, hello, record
+from broadwing.pubsub.zmq_frames import DIRECT, MESSAGES, OVERHEAD, addressee, head, record
 from broadwing.pubsub.zmq_intake import Intake
 from broadwing.pubsub.zmq_mesh import Mesh
 from broadwing.pubsub.zmq_peer import HIGH_WATER, Context, Peer, Socket
@@ -111,8 +111,10 @@ class ZmqAdapter:
         self._loop = asyncio.get_running_loop()
         self._context = zmq.Context()
         self._context.max_sockets = 8192  # three for each other node
-        self._mesh = Mesh(self.node_name, self._id, self._settings, self._places, self._context, self._greet)
-        self._intake = Intake(self.node_name, self._id, receive, self._mesh.greeted)
+        self._mesh = Mesh(self.node_name, self._id, self._settings, self._places, self._context, self._say)
+        self._intake = Intake(
+            self.node_name, self._id, receive, self._mesh.greeted, self._mesh.parted, self._mesh.answered
+        )
         if self._settings.curve is not None:
             self._doorkeeper = Doorkeeper(self._context, self._settings.curve)
             self._loop.add_reader(self._doorkeeper.socket.fileno(), self._answer_the_door)
@@ -137,7 +139,8 @@ class ZmqAdapter:
             task.cancel()
             await asyncio.wait((task,))
         self._flush()
-        await self._until(mesh, lambda: not mesh.is_behind, LINGER)
+        mesh.part()
+        await self._until(mesh, lambda: mesh.is_parted, LINGER)
         self.is_up = False  # here, so that nobody is told
         self._unbind()
         mesh.hang_up(LINGER)
@@ -226,10 +229,9 @@ class ZmqAdapter:
             count, self._parts_count, self._parts_bytes = self._parts_count, 0, 0
             self._mesh.send(list(self._mesh.peers.values()), self._frame(MESSAGES, parts), count)
 
-    def _greet(self, peer: Peer) -> None:
+    def _say(self, peer: Peer, kind: int, content: bytes) -> None:
         if self._mesh is not None:
-            content = hello(peer.token, self.node_name, self._mesh.address)
-            self._mesh.send((peer,), self._frame(HELLO, (content,)), 0)
+            self._mesh.send((peer,), self._frame(kind, (content,)), 0)
 
     # Staying in touch.
 

@@ -9,6 +9,8 @@ import zmq
 
 from broadwing.pubsub.adapter import Receive
 from broadwing.pubsub.zmq_frames import (
+    BYE,
+    BYE_TOO,
     DIRECT,
     HELLO,
     MESSAGES,
@@ -17,6 +19,7 @@ from broadwing.pubsub.zmq_frames import (
     read_head,
     read_hello,
     read_records,
+    read_token,
 )
 from broadwing.pubsub.zmq_peer import Socket
 
@@ -36,19 +39,29 @@ class Intake:
         node_id: This node's id.
         receive: Takes messages.
         greeted: Takes hellos, with the sender's id.
+        parted: Takes goodbyes, with the sender's id and the token.
+        answered: Takes the tokens of goodbyes that were answered.
 
     Attributes:
         refused: Frames that were not ours, or damaged, and were dropped.
     """
 
     def __init__(
-        self, node_name: str, node_id: bytes, receive: Receive, greeted: Callable[[bytes, Hello], None]
+        self,
+        node_name: str,
+        node_id: bytes,
+        receive: Receive,
+        greeted: Callable[[bytes, Hello], None],
+        parted: Callable[[bytes, bytes], None],
+        answered: Callable[[bytes], None],
     ) -> None:
         self.refused = 0
         self._name = node_name
         self._id = node_id
         self._receive = receive
         self._greeted = greeted
+        self._parted = parted
+        self._answered = answered
         self._heard: dict[bytes, int] = {}
         self._pull: Socket | None = None
         self._draining = False
@@ -103,6 +116,10 @@ class Intake:
                     records = read_records(data, start)
             elif kind == HELLO:
                 self._greeted(sender, read_hello(data, start))
+            elif kind == BYE:
+                self._parted(sender, read_token(data, start))
+            elif kind == BYE_TOO:
+                self._answered(read_token(data, start))
             else:
                 raise ValueError(f"a frame of kind {kind}, which this release does not know")
         except ValueError as error:

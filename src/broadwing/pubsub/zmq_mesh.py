@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from broadwing.pubsub.zmq_curve import Curve
-from broadwing.pubsub.zmq_frames import Hello
+from broadwing.pubsub.zmq_frames import BYE, BYE_TOO, HELLO, Hello, hello
 from broadwing.pubsub.zmq_peer import Context, Peer, Wiring
 from broadwing.pubsub.zmq_places import Places
 from broadwing.pubsub.zmq_settings import Settings
@@ -31,7 +31,7 @@ class Mesh:
         settings: Sizes and keys.
         places: Where nodes are.
         context: ZeroMQ's.
-        greet: Says hello to a peer.
+        say: Sends a peer a frame of a kind with some content.
 
     Attributes:
         address: Where others reach this node, as far as it knows; else empty.
@@ -47,7 +47,7 @@ class Mesh:
         settings: Settings,
         places: Places,
         context: Context,
-        greet: Callable[[Peer], None],
+        say: Callable[[Peer, int, bytes], None],
     ) -> None:
         self.address = ""
         self.peers: dict[str, Peer] = {}
@@ -56,7 +56,7 @@ class Mesh:
         self._name = node_name
         self._id = node_id
         self._places = places
-        self._greet = greet
+        self._say = say
         self._is_dialled = settings.is_dialled
         self._curve: Curve | None = settings.curve
         self._loop = asyncio.get_running_loop()
@@ -66,6 +66,7 @@ class Mesh:
         self._announced: dict[str, tuple[bytes, str]] = {}  # said hello before this node found them
         self._unsettled: dict[Peer, asyncio.TimerHandle] = {}
         self._waiting: list[asyncio.Future[None]] = []
+        self._partings: set[bytes] = set()  # tokens of goodbyes without an answer
         self._again: asyncio.TimerHandle | None = None
         self._forgotten = 0
 
@@ -85,9 +86,9 @@ class Mesh:
         )
 
     @property
-    def is_behind(self) -> bool:
-        """Something waits for a peer."""
-        return any(peer.is_behind for peer in self.peers.values())
+    def is_parted(self) -> bool:
+        """Nothing waits for a peer, and all who can have answered the goodbye."""
+        return not self._partings and not any(peer.is_behind for peer in self.peers.values())
 
     def settled(self) -> asyncio.Future[None] | None:
         """What to await until all nodes that were found send to this one; `None`: they do."""
@@ -121,23 +122,23 @@ class Mesh:
             if not peer.connected:
                 self._forget(peer)
 
-    def greeted(self, sender: bytes, hello: Hello) -> None:
+    def greeted(self, sender: bytes, greeting: Hello) -> None:
         """A node has said who it is."""
         if sender == self._id:
-            self._met_itself(hello.token)
+            self._met_itself(greeting.token)
             return
-        if hello.name == self._name:
+        if greeting.name == self._name:
             logger.error("another node of the bus calls itself %s too; give each node a name of its own", self._name)
-        peer = self.peers.get(hello.address)
+        peer = self.peers.get(greeting.address)
         if peer is not None:
-            peer.node_id, peer.name = sender, hello.name
+            peer.node_id, peer.name = sender, greeting.name
             self._settle(peer)
             if not peer.connected:
                 peer.dial()  # it is there, so there is no need to wait for the next try
-        elif hello.address and hello.address not in self._selves:
+        elif greeting.address and greeting.address not in self._selves:
             if len(self._announced) >= ANNOUNCED:
                 del self._announced[next(iter(self._announced))]
-            self._announced[hello.address] = sender, hello.name
+            self._announced[greeting.address] = sender, greeting.name
             self.hint.set()
 
     def send(self, peers: Sequence[Peer], frame: bytes, messages: int) -> None:
@@ -169,6 +170,25 @@ class Mesh:
         self._selves.clear()
         self._release()  # nobody waits for a peer that is no more
 
+    def part(self) -> None:
+        """Say goodbye to all who can answer; `is_parted` tells when they have."""
+        for peer in self.peers.values():
+            if peer.connected and peer.node_id is not None:
+                self._partings.add(peer.token)
+                self._say(peer, BYE, peer.token)
+
+    def parted(self, sender: bytes, token: bytes) -> None:
+        """A node says goodbye."""
+        for peer in self.peers.values():
+            if peer.node_id == sender:
+                peer.leaves = True
+                self._say(peer, BYE_TOO, token)
+
+    def answered(self, token: bytes) -> None:
+        """A node has answered this one's goodbye: it has read everything."""
+        self._partings.discard(token)
+        self.progress.set()
+
     def _opened(self, peer: Peer) -> None:
         if peer is not self._myself:
             if self._is_dialled and peer.node_id is None and peer not in self._unsettled:
@@ -178,13 +198,21 @@ class Mesh:
 
     def _closed(self, peer: Peer, why: str) -> None:
         self._settle(peer)
-        if peer is not self._myself and self._places.is_gone(peer.address):
+        self._partings.discard(peer.token)
+        gone = peer is not self._myself and self._places.is_gone(peer.address)
+        if gone or (peer.leaves and peer.attempts == 1):
             logger.info("node %s has left the bus", peer.name or peer.address)
+        if gone:
             self._forget(peer)
+        elif peer.leaves:
+            pass  # it may come back to its address, and nobody misses it until then
         elif peer.attempts == 1:
             # Once per loss: a node that is gone for hours is dialled all the time, and not worth a line each.
             logger.warning("node %s cannot be reached: %s; dialling until it can", peer.name or peer.address, why)
         self.progress.set()
+
+    def _greet(self, peer: Peer) -> None:
+        self._say(peer, HELLO, hello(peer.token, self._name, self.address))
 
     def _met_itself(self, token: bytes) -> None:
         for peer in list(self.peers.values()):

@@ -84,11 +84,12 @@ class Peer:
             topic in one turn of the loop is one.
         node_id: The id it says hello with, once it did.
         name: Its name on the bus, likewise.
+        leaves: It has said goodbye.
     """
 
     __slots__ = (
         *("_backlog", "_backlog_bytes", "_mentioned", "_monitor", "_push", "_server_key", "_timer", "_unmentioned"),
-        *("_wiring", "address", "attempts", "connected", "dropped", "name", "node_id", "token"),
+        *("_wiring", "address", "attempts", "connected", "dropped", "leaves", "name", "node_id", "token"),
     )
 
     def __init__(self, wiring: Wiring, address: str, token: bytes, server_key: bytes | None = None) -> None:
@@ -108,6 +109,7 @@ class Peer:
         self.dropped = 0
         self.node_id: bytes | None = None
         self.name: str | None = None
+        self.leaves = False
 
     @property
     def is_behind(self) -> bool:
@@ -227,6 +229,7 @@ class Peer:
             self._timer.cancel()
             self._timer = None
         self.attempts = 0
+        self.leaves = False
         self.connected = True
         self._wiring.opened(self)
 
