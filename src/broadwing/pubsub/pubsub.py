@@ -210,7 +210,10 @@ class PubSub:
         Raises:
             PubSubUnavailable: The bus is down or full.
         """
-        self._adapter.publish_to(node, topic, pack([self._codec.encode(message)]))
+        data = pack([self._codec.encode(message)])
+        if self._outbox.waiting:
+            self._outbox.flush()  # what was broadcast before comes before
+        self._adapter.publish_to(node, topic, data)
 
     def _deliver(self, topic: str, message: Any, sender: Hashable) -> None:
         subscribers = self.registry.topics.get(topic)
