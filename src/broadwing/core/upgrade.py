@@ -40,6 +40,17 @@ def check(request: Request) -> tuple[int, bytes] | None:
     """
     if request.method != "GET":
         return 400, b""
+    # What browsers send, every header once, is seen at a glance; everything else is looked at below.
+    once = dict(request.headers)
+    if (
+        len(once) == len(request.headers)
+        and once.get(b"upgrade") == b"websocket"
+        and once.get(b"connection") == b"Upgrade"
+        and once.get(b"sec-websocket-version") == b"13"
+        and b"host" in once
+        and _KEY.fullmatch(once.get(b"sec-websocket-key", b""))
+    ):
+        return None
     found: dict[bytes, list[bytes]] = {}
     for name, value in request.headers:
         if name in _CHECKED:

@@ -6,16 +6,25 @@ straight from the parsed request to the line saves a sixth of the cost of a conn
 request: a client that never ends it could fill the memory.
 """
 
+from collections import deque
 from typing import Any
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
+from httptools import HttpRequestParser
+from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
 from broadwing.core.upgrade import refusal
 from broadwing.transports.websocket import WebSocketLine
 from broadwing.transports.websocket_uvicorn import MAX_HEAD_BYTES, house_of, make_request
+
+# What each connection has for itself; everything else that uvicorn sets up is the server's, or nothing yet.
+_OWN = frozenset({"parser", "pipeline"})
+_common: "WeakKeyDictionary[ServerState, dict[str, Any]]" = WeakKeyDictionary()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -43,6 +52,19 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle.response_complete:
             return self.timeout_keep_alive_task is None
         return bool(cycle.more_body) and not self.flow.read_paused
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+        # uvicorn looks up two loggers and a dozen settings anew for each connection, which is a twentieth of a connect. They
+        # are the same for all connections of a server, so all but the first copy what the first one found.
+        common = _common.get(server_state)
+        if common is None or common["config"] is not config or common["app_state"] is not app_state:
+            super().__init__(config, server_state, app_state, _loop)
+            _common[server_state] = {key: value for key, value in vars(self).items() if key not in _OWN}
+        else:
+            vars(self).update(common)
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.pipeline = deque()
 
     def connection_made(self, transport: Any) -> None:
         """Begin, without asking the kernel for this end's address, which only plain HTTP wants to know."""
