@@ -427,18 +427,29 @@ def test_a_flood_of_garbage_connections_harms_nobody(lean: Background) -> None:
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Background]:
-    """Request heads must be complete after half a second."""
-    with background(hostile_endpoint(), request_timeout=0.5) as served:
+    """Request heads must be complete after 0.3 seconds."""
+    with background(hostile_endpoint(), request_timeout=0.3) as served:
         yield served
 
 
-@pytest.mark.parametrize("begun", ["", "\r\n", "GET ", f"GET {ROOM} HTTP/1.1\r\nHost: localhost\r\nUpgrade: webso"])
-def test_an_upgrade_that_never_ends_is_cut_off(impatient: Background, begun: str) -> None:
-    with wire(impatient.port) as line:
-        line.send(begun.encode())
+BEGUN = ["", "\r\n", "GET ", f"GET {ROOM} HTTP/1.1\r\nHost: localhost\r\nUpgrade: webso"]
+
+
+def test_an_upgrade_that_never_ends_is_cut_off(impatient: Background) -> None:
+    with contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(wire(impatient.port)) for _ in BEGUN]
+        again = stack.enter_context(wire(impatient.port))
+        again.request("GET", "/nowhere", {"Host": "localhost"})
+        assert again.answer().status == 404
+        patient = stack.enter_context(wire(impatient.port, ROOM))
         started = time.monotonic()
-        assert line.frame() == EOF
-        assert 0.4 < time.monotonic() - started < 2
+        for line, begun in zip(lines, BEGUN, strict=True):
+            line.send(begun.encode())
+        again.send(b"GET /nowh")
+        for line in (*lines, again):
+            assert line.frame() == EOF
+        assert 0.25 < time.monotonic() - started < 2
+        patient.heartbeat()
 
 
 def test_an_upgrade_that_trickles_is_cut_off(impatient: Background) -> None:
@@ -447,14 +458,6 @@ def test_an_upgrade_that_trickles_is_cut_off(impatient: Background) -> None:
         for number in range(500):
             line.send(f"X-{number}: y\r\n".encode())
             time.sleep(0.01)
-
-
-def test_a_second_request_that_never_ends_is_cut_off(impatient: Background) -> None:
-    with wire(impatient.port) as line:
-        line.request("GET", "/nowhere", {"Host": "localhost"})
-        assert line.answer().status == 404
-        line.send(b"GET /nowh")
-        assert line.frame() == EOF
 
 
 def test_a_body_that_trickles_is_cut_off_and_one_that_comes_on_is_not() -> None:
@@ -471,7 +474,7 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_comes_on_is_not() -> None:
         await send({"type": "http.response.body", "body": b"%05d" % size})
 
     with (
-        background(Endpoint(reading), request_timeout=0.5, lifespan="off") as served,
+        background(Endpoint(reading), request_timeout=0.3, lifespan="off") as served,
         wire(served.port) as trickling,
         wire(served.port) as coming,
     ):
@@ -483,14 +486,6 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_comes_on_is_not() -> None:
         assert trickling.frame() == EOF
         coming.send(b"x" * 4_999)
         assert coming.answer().body == b"10000"
-
-
-def test_a_request_that_is_being_answered_and_a_websocket_are_left_in_peace(impatient: Background) -> None:
-    with wire(impatient.port, ROOM) as line:
-        with wire(impatient.port) as loris:
-            loris.send(b"GET")
-            assert loris.frame() == EOF
-        line.heartbeat()
 
 
 def test_a_slow_upgrade_may_still_end_in_time(impatient: Background) -> None:
@@ -525,7 +520,7 @@ def test_memory_stays_bounded() -> None:
                 line.line.settimeout(0.2)
                 message = client_frame(TEXT, f'["1","x","gated:a","wait",{payload}]'.encode())
                 with contextlib.suppress(TimeoutError):
-                    for _ in range(20_000):
+                    for _ in range(5_000):
                         line.send(message)
 
         with contextlib.ExitStack() as stack:
@@ -544,11 +539,11 @@ def test_memory_stays_bounded() -> None:
         flood("[" + "[]," * 3_000 + "[]]")
         grown["a flood of empty lists"] = served.rss - before
         bomb = zlib.compress(bytes(100_000_000), 9, -15)
-        for _ in range(20):
+        for _ in range(5):
             with wire(served.port, "/deflate/websocket?vsn=2.0.0", headers={EXTENSIONS: "permessage-deflate"}) as line:
                 line.send_frame(BINARY, bomb, rsv=4)
                 assert ended(line) == 1009
-        grown["20 bombs of 100 MB"] = served.rss - before
+        grown["5 bombs of 100 MB"] = served.rss - before
         with wire(served.port, ROOM) as line:
             line.heartbeat()
     print({name: f"{size / 1e6:.0f} MB" for name, size in grown.items()})

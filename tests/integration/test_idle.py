@@ -27,6 +27,7 @@ def make_endpoint() -> Endpoint:
     endpoint = Endpoint(check_origin=False)
     endpoint.socket("/socket", HostSocket, websocket={"timeout": TIMEOUT})
     endpoint.socket("/long", HostSocket)
+    endpoint.socket("/brisk", HostSocket, websocket={"timeout": 2.0})
     return endpoint
 
 
@@ -148,10 +149,10 @@ def test_a_connect_that_never_ends_is_cut_off(lean: Background, monkeypatch: pyt
 
 
 def test_there_is_one_timer_for_all_and_none_without_connections(lean: Background, endpoint: Endpoint) -> None:
-    entrance = endpoint.websocket_entrance("/long/websocket")
+    entrance = endpoint.websocket_entrance("/brisk/websocket")
     assert entrance is not None
     sweeper = entrance[0].sweeper
-    with wire(lean.port, LONG) as one, wire(lean.port, LONG) as other:
+    with wire(lean.port, "/brisk/websocket?vsn=2.0.0") as one, wire(lean.port, "/brisk/websocket?vsn=2.0.0") as other:
         one.heartbeat()
         other.heartbeat()
         assert len(sweeper.members) == 2

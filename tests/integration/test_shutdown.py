@@ -188,7 +188,7 @@ def test_handlers_at_work_may_finish() -> None:
 
 
 def test_nobody_is_let_in_while_the_server_drains() -> None:
-    with process(batch_size=1, batch_interval=0.6) as served, contextlib.ExitStack() as stack:
+    with process(batch_size=1, batch_interval=0.3) as served, contextlib.ExitStack() as stack:
         lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(2)]
         for line in lines:
             line.heartbeat()

@@ -16,6 +16,8 @@ from tests.support.process import serving
 from tests.support.wire import CLOSE, EOF, TEXT, Wire, client_frame, wire
 
 SLOW_READER = 4001
+BRISK = "/brisk/websocket?vsn=2.0.0"
+"""Connections are looked at every 0.2 seconds here."""
 LIMIT = 1_048_576
 """`max_buffer_bytes` by default."""
 TINY = 4_096
@@ -39,9 +41,9 @@ def lean(endpoint: Endpoint) -> Iterator[Background]:
         yield served
 
 
-def the_line(served: Background, endpoint: Endpoint) -> Any:
+def the_line(served: Background, endpoint: Endpoint, path: str = "/socket/websocket") -> Any:
     """The server's side of its only connection."""
-    entrance = endpoint.websocket_entrance("/socket/websocket")
+    entrance = endpoint.websocket_entrance(path)
     assert entrance is not None
     (line,) = served.run(lambda: list(entrance[0].sweeper.members))
     return line
@@ -79,9 +81,9 @@ def test_a_reader_that_stalls_for_good_is_let_go_of(
     lean: Background, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.2)
-    entrance = endpoint.websocket_entrance("/socket/websocket")
+    entrance = endpoint.websocket_entrance("/brisk/websocket")
     assert entrance is not None
-    with wire(lean.port, ROOM, receive_buffer=TINY) as line:
+    with wire(lean.port, BRISK, receive_buffer=TINY) as line:
         line.join("room:a")
         fill(endpoint)
         assert endpoint.pubsub.registry.count("room:a") == 0
@@ -94,7 +96,7 @@ def test_under_plain_asgi_the_application_lets_go_of_it_as_well(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(asgi, "CLOSE_TIMEOUT", 0.2)
-    with background(endpoint, PLAIN_ASGI) as served, wire(served.port, ROOM, receive_buffer=TINY) as line:
+    with background(endpoint, PLAIN_ASGI) as served, wire(served.port, BRISK, receive_buffer=TINY) as line:
         line.join("room:a")
         fill(endpoint)
         until(lambda: not served.server.server_state.tasks)
@@ -146,9 +148,9 @@ def test_the_second_large_message_is_too_much_for_a_stalled_reader(lean: Backgro
 
 
 def test_a_limit_that_a_large_message_raised_goes_back(lean: Background, endpoint: Endpoint) -> None:
-    with wire(lean.port, ROOM) as line:
+    with wire(lean.port, BRISK) as line:
         line.join("room:a")
-        sink = the_line(lean, endpoint).sink
+        sink = the_line(lean, endpoint, "/brisk/websocket").sink
         endpoint.broadcast("room:a", "shout", {"pad": "x" * 6_000_000})
         until(lambda: sink.get_write_buffer_limits()[1] > 6_000_000)
         line.message()

@@ -72,11 +72,12 @@ class HostSocket(Socket):
 
 
 def hostile_endpoint() -> Endpoint:
-    """The endpoint: /socket as by default, /short with an idle timeout of half a second, /deflate with compression."""
+    """The endpoint: /socket as by default, /short and /brisk with short idle timeouts, /deflate with compression."""
     GatedChannel.gate = asyncio.Event()
     endpoint = Endpoint(check_origin=False)
     endpoint.socket("/socket", HostSocket)
     endpoint.socket("/short", HostSocket, websocket={"timeout": 0.5})
+    endpoint.socket("/brisk", HostSocket, websocket={"timeout": 2.0})
     endpoint.socket("/deflate", HostSocket, websocket={"compress": True})
     return endpoint
 
