@@ -14,7 +14,8 @@ def pack(messages: Sequence[bytes]) -> bytes:
     """Put messages together, each behind its length."""
     if len(messages) == 1:
         return b"%b%b%b" % (MAGIC, len(messages[0]).to_bytes(4), messages[0])
-    return MAGIC + b"".join(part for message in messages for part in (len(message).to_bytes(4), message))
+    # A list and no generator: `join` makes one anyway, and this is half as long.
+    return MAGIC + b"".join([part for message in messages for part in (len(message).to_bytes(4), message)])
 
 
 def unpack(data: bytes) -> list[bytes]:
@@ -30,7 +31,8 @@ def unpack(data: bytes) -> list[bytes]:
     while at < end:
         start = at + 4
         at = start + int.from_bytes(data[at:start])
-        if at > end or start > end:
-            raise ValueError(f"a message is cut off: {at} bytes announced, {end} there")
         messages.append(data[start:at])
+    if at != end:
+        # A slice past the end is short, not an error; only the last message can be.
+        raise ValueError(f"a message is cut off: {at} bytes announced, {end} there")
     return messages

@@ -10,8 +10,9 @@ from broadwing.pubsub.batch import pack
 Policy: TypeAlias = Literal["queue", "raise"]
 """What publishing does while the bus is down: wait in a bounded queue, or raise `PubSubUnavailable` at once."""
 
-# One bus message carries no more than this, so that a burst does not meet a broker's limit (NATS: 1 MB).
-MAX_BATCH_BYTES: Final = 262_144
+# One bus message carries no more than this, unless it is one: about 300 messages of 200 bytes. Larger ones save nothing, hold
+# a receiver's loop for longer than a millisecond, and meet a broker's limit (NATS: 1 MB).
+MAX_BATCH_BYTES: Final = 65_536
 
 
 class Outbox:
@@ -56,7 +57,8 @@ class Outbox:
         Raises:
             PubSubUnavailable: As for `check`.
         """
-        self.check()
+        if self.waiting >= self._limit or not self._adapter.is_up:
+            self.check()
         messages = self._topics.get(topic)
         if messages is None:
             self._topics[topic] = [data]
@@ -73,30 +75,40 @@ class Outbox:
         if not self._adapter.is_up:
             return
         topics, self._topics = self._topics, {}
+        rest = iter(topics.items())
+        for topic, messages in rest:
+            sent = self._send(topic, messages)
+            self.waiting -= sent
+            if sent < len(messages):
+                # It went down, or its own queue is full: what is left waits in its old order, before what came since.
+                left = {topic: messages[sent:], **dict(rest)}
+                for newer, more in self._topics.items():
+                    left.setdefault(newer, []).extend(more)
+                self._topics = left
+                if self._adapter.is_up:
+                    self._scheduled = True
+                    asyncio.get_running_loop().call_later(0.01, self.flush)
+
+    def _send(self, topic: str, messages: list[bytes]) -> int:
+        """Hand over one topic's messages; returns how many were taken."""
+        sent = 0
         try:
-            while topics:
-                topic = next(iter(topics))
-                messages = topics[topic]
-                while messages:
-                    count = _fitting(messages)
-                    self._adapter.publish(topic, pack(messages[:count]))
-                    del messages[:count]
-                    self.waiting -= count
-                del topics[topic]
+            if sum(map(len, messages)) <= MAX_BATCH_BYTES:
+                self._adapter.publish(topic, pack(messages))
+                return len(messages)
+            while sent < len(messages):
+                count = _fitting(messages, sent)
+                self._adapter.publish(topic, pack(messages[sent : sent + count]))
+                sent += count
         except PubSubUnavailable:
-            # It went down, or its own queue is full: what is left waits in its old order, before what came since.
-            for topic, messages in self._topics.items():
-                topics.setdefault(topic, []).extend(messages)
-            self._topics = topics
-            if self._adapter.is_up:
-                self._scheduled = True
-                asyncio.get_running_loop().call_later(0.01, self.flush)
+            pass
+        return sent
 
 
-def _fitting(messages: list[bytes]) -> int:
+def _fitting(messages: list[bytes], start: int) -> int:
     size = 0
-    for count, message in enumerate(messages):
-        size += len(message)
+    for index in range(start, len(messages)):
+        size += len(messages[index])
         if size > MAX_BATCH_BYTES:
-            return max(count, 1)
-    return len(messages)
+            return max(index - start, 1)
+    return len(messages) - start

@@ -35,12 +35,18 @@ class Codec(Protocol):
 
 def deliver_to_all(subscribers: Subscribers, message: Any, sender: Hashable) -> int:
     """The plain dispatcher: call every subscriber but `sender` with the message."""
+    # Lists, because a subscriber may end its subscription or make others.
     count = 0
     for members in list(subscribers.groups.values()):
-        for key, sink in list(members.items()):
-            if key is not sender or sender is None:
+        if sender is None:
+            count += len(members)
+            for sink in list(members.values()):
                 sink.write(message)
-                count += 1
+        else:
+            for key, sink in list(members.items()):
+                if key is not sender:
+                    sink.write(message)
+                    count += 1
     return count
 
 
