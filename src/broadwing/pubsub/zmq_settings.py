@@ -12,8 +12,9 @@ from broadwing.pubsub.zmq_curve import Curve, load
 
 QUEUE_BYTES: Final = 16 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-# sun_path holds 107 bytes and a NUL; a socket's file is at most "/.4194304-0123456789ab.sock" (zmq_directory).
-MAX_DIRECTORY_BYTES: Final = 107 - 27
+# sun_path holds 103 bytes and a NUL on BSD and macOS, 107 on Linux; a socket's file is at most
+# "/.4194304-0123456789ab.sock" (Directory.bind).
+MAX_DIRECTORY_BYTES: Final = 103 - 27
 
 _FORMS: Final = (
     "accepted are zmq+ipc:///a/directory (nodes of one machine) and zmq://host:port,host:port?bind=ip:port "
