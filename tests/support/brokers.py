@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 TIMEOUT = 10.0
+_given: set[int] = set()
 
 
 def free_port() -> int:
@@ -28,7 +29,9 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
     raise AssertionError("no free port between 20000 and 32000")
 
 
@@ -149,3 +152,66 @@ def tell(port: int, *parts: str) -> str:
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as line:
         line.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
         return line.recv(65_536).decode()
+
+
+def until_told(port: int, expected: str, *command: str) -> None:
+    """Wait until a Redis server's answer to a command holds a text."""
+    deadline = time.monotonic() + TIMEOUT
+    while expected not in (answer := tell(port, *command)):
+        assert time.monotonic() < deadline, f"{command} on {port}: {answer}"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def redis_cluster(folder: Path) -> Iterator[list[Broker]]:
+    """Three Redis servers with a third of the slots each, in the order of their slots."""
+    servers = [
+        redis(
+            folder / str(number),
+            *("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "1000"),
+            *("--repl-diskless-sync-delay", "0"),  # a replica is served at once
+            # The others serve their slots while one is away, so that it is Broadwing's word that counts.
+            *("--cluster-require-full-coverage", "no"),
+        )
+        for number in range(3)
+    ]
+    with closing(*servers):
+        bounds = (0, 5461, 10_923, 16_384)
+        for number, server in enumerate(servers):
+            tell(server.port, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+            tell(server.port, "CLUSTER", "ADDSLOTSRANGE", str(bounds[number]), str(bounds[number + 1] - 1))
+        for server in servers[1:]:
+            bus = tell(server.port, "CONFIG", "GET", "cluster-port").split("\r\n")[4]
+            tell(servers[0].port, "CLUSTER", "MEET", "127.0.0.1", str(server.port), bus)
+        for server in servers:
+            until_told(server.port, "cluster_slots_assigned:16384", "CLUSTER", "INFO")
+            until_told(server.port, "cluster_state:ok", "CLUSTER", "INFO")
+        yield servers
+
+
+@contextlib.contextmanager
+def redis_sentinels(folder: Path, name: str, password: str) -> Iterator[tuple[list[Broker], list[Broker]]]:
+    """A master, its replica, and two sentinels that watch over them, of which one suffices; the servers come first."""
+    secret = ("--requirepass", password, "--masterauth", password)
+    master = redis(folder / "master", *secret)
+    replica = redis(
+        folder / "replica", *secret, "--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0"
+    )
+    sentinels = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(closing(master, replica))
+        for number in range(2):
+            place = folder / f"sentinel{number}"
+            place.mkdir()
+            (place / "sentinel.conf").write_text(
+                f"sentinel monitor {name} 127.0.0.1 {master.port} 1\n"
+                f"sentinel auth-pass {name} {password}\n"
+                f"sentinel down-after-milliseconds {name} 300\n"
+                f"sentinel failover-timeout {name} 2000\n"
+            )
+            sentinels.append(redis(place, sentinel=True))
+            stack.enter_context(closing(sentinels[-1]))
+        for sentinel in sentinels:
+            until_told(sentinel.port, f"\r\n{replica.port}\r\n", "SENTINEL", "REPLICAS", name)
+            until_told(sentinel.port, "\r\nnum-other-sentinels\r\n$1\r\n1\r\n", "SENTINEL", "MASTER", name)
+        yield [master, replica], sentinels

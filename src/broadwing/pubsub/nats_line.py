@@ -128,10 +128,10 @@ class Line(Client):
             for writer in (transport._io_writer, transport._bare_io_writer):
                 if writer is not None:
                     writer.transport.abort()
-        with contextlib.suppress(Error, OSError, TimeoutError):  # it is gone either way
-            await self.close()
-            if self._is_open:
+        if self._is_open:  # else it has no tasks yet, and closing would wait for ever where a TLS handshake has failed
+            with contextlib.suppress(Error, OSError, TimeoutError):  # it is gone either way
                 async with asyncio.timeout(1):
+                    await self.close()
                     await self._gone.wait()
 
     # What nats-py calls.

@@ -1,6 +1,7 @@
 """A Redis Cluster: one link to each server that has slots, and every channel on the link of its slot."""
 
 import asyncio
+import contextlib
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ logger = logging.getLogger("broadwing.pubsub")
 
 # Servers learn of a moved slot one after the other; asking again at once would hear the old answer.
 _PAUSE: Final = 0.1
+# A server is missing: a replica takes its slots within seconds, and nobody tells.
+_PAUSE_WHILE_DOWN: Final = 0.5
 
 
 class Cluster:
@@ -130,7 +133,9 @@ class Cluster:
             self._place(await slots((*self._links, *self._seeds), self._access))
             self._life.up()
             await asyncio.sleep(_PAUSE)
-            await self._stale.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self.is_up else _PAUSE_WHILE_DOWN):
+                    await self._stale.wait()
 
     def _place(self, found: list[tuple[int, int, Host]]) -> None:
         """Make links to new servers, end those to old ones, and put every channel where it belongs now."""

@@ -1,0 +1,100 @@
+"""A line between a client and a server that can be measured, cut and held."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Relay:
+    """Passes bytes on, in both directions.
+
+    Attributes:
+        port: Where it listens.
+        opened: Connections so far.
+        lines: Connections now.
+        to_client: Bytes that came from the server.
+        to_server: Bytes that came from clients.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self.port = 0
+        self.opened = 0
+        self.lines: set[asyncio.StreamWriter] = set()
+        self.to_client = 0
+        self.to_server = 0
+        self._server_port = server_port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Cut all lines and refuse new ones; `start` ends it."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        self.cut()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def cut(self) -> None:
+        """End all lines without a farewell."""
+        for line in list(self.lines):
+            line.transport.abort()
+
+    def hold(self) -> None:
+        """Pass nothing on any more; the lines stay."""
+        self._open.clear()
+
+    def go_on(self) -> None:
+        """Pass on what was held."""
+        self._open.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.opened += 1
+        self.lines.add(writer)
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pass(reader, to_server, True))
+                    both.create_task(self._pass(from_server, writer, False))
+            finally:
+                to_server.transport.abort()
+        except* OSError:
+            pass
+        finally:
+            writer.transport.abort()
+            self.lines.discard(writer)
+            self._tasks.discard(task)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_from_client: bool) -> None:
+        while data := await reader.read(65_536):
+            await self._open.wait()
+            if is_from_client:
+                self.to_server += len(data)
+            else:
+                self.to_client += len(data)
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionError("one side has closed")
+
+
+@asynccontextmanager
+async def relay(server_port: int) -> AsyncIterator[Relay]:
+    """A relay to a server on this machine."""
+    made = Relay(server_port)
+    await made.start()
+    try:
+        yield made
+    finally:
+        made.go_on()
+        await made.refuse()
