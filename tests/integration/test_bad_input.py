@@ -3,6 +3,7 @@
 The malformed messages are those recorded from Phoenix 1.8.12 on Bandit, with the answers recorded.
 """
 
+import asyncio
 import contextlib
 import json
 import time
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from broadwing import Endpoint
+from broadwing.connection import Connection
 from tests.core.hostile import DEEP, FOREIGN_TYPES, NESTED_TYPES, NOT_JSON
 from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background, background, until
-from tests.support.hostile import ROOM, ROOM_V1, GatedChannel, hostile_endpoint
+from tests.support.hostile import ROOM, ROOM_V1, GatedChannel, HostSocket, hostile_endpoint
 from tests.support.process import serving
 from tests.support.wire import BINARY, CLOSE, EOF, PING, TEXT, Frame, Wire, client_frame, upgrade_headers, wire
 
@@ -149,6 +151,54 @@ def test_what_follows_a_malformed_message_is_not_looked_at(lean: Background) -> 
         late = json.dumps([None, "late", "phoenix", "heartbeat", {}]).encode()
         line.send(client_frame(TEXT, b"{oops") + client_frame(TEXT, late))
         assert ended(line) == INTERNAL_ERROR
+
+
+def test_a_client_that_closes_behind_its_malformed_message_need_not_be_waited_for(lean: Background) -> None:
+    with wire(lean.port, ROOM) as line:
+        line.send(client_frame(TEXT, b"{oops") + client_frame(CLOSE, b"\x03\xe8"))
+        started = time.monotonic()
+        assert line.close_code() == INTERNAL_ERROR
+        assert time.monotonic() - started < 1
+
+
+# Faults of the server, which there should be none of.
+
+
+@pytest.mark.parametrize("place", ["received", "opened"])
+def test_a_fault_ends_its_own_connection_with_1011(
+    either: Background, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with wire(either.port, ROOM) as other:
+        other.heartbeat()
+        working = getattr(Connection, place)
+
+        def failing(self: Connection, *args: Any) -> None:
+            raise ZeroDivisionError("a fault")
+
+        monkeypatch.setattr(Connection, place, failing)
+        with wire(either.port, ROOM) as line:
+            if place == "received":
+                line.send_message(None, "1", "phoenix", "heartbeat", {})
+            assert ended(line) == INTERNAL_ERROR
+        monkeypatch.setattr(Connection, place, working)
+        other.heartbeat()
+    assert "a fault" in caplog.text
+    caplog.clear()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), RecursionError(), SystemError()], ids=repr)
+def test_whatever_connect_raises_refuses_the_client(
+    either: Background, error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A CancelledError comes out of anything that somebody else has cancelled; it must not leave the client waiting.
+    async def connect(self: HostSocket, params: Any, info: Any) -> None:
+        raise error
+
+    with wire(either.port, ROOM) as other, wire(either.port) as line:
+        monkeypatch.setattr(HostSocket, "connect", connect)
+        assert line.upgrade(ROOM).status == 500
+        other.heartbeat()
+    caplog.clear()
 
 
 # Bombs.
@@ -397,7 +447,7 @@ def test_a_client_that_asks_and_does_not_read_the_answers_is_closed_with_4001(
     question = {
         "pings": client_frame(PING, b"x" * 125),
         "heartbeats": client_frame(TEXT, json.dumps([None, "x" * 500, "phoenix", "heartbeat", {}]).encode()),
-        "joins": client_frame(TEXT, json.dumps(["1", "x" * 200, "room:a", "phx_join", {}]).encode()),
+        "joins": client_frame(TEXT, json.dumps(["1", "x" * 500, "room:a", "phx_join", {}]).encode()),
         "unmatched topics": client_frame(TEXT, json.dumps(["1", "x" * 500, "nowhere", "any", {}]).encode()),
     }[what] * 500
     with wire(lean.port, ROOM, receive_buffer=4_096) as line, wire(lean.port, ROOM) as other:

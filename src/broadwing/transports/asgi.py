@@ -122,7 +122,7 @@ class AsgiLine:
         entrance.sweeper.add(self)
         self._idle_since = entrance.sweeper.now
         try:
-            outcome.opened(self)
+            self._feed(outcome.opened, self)
             await self._read(receive)
         except asyncio.CancelledError:
             if self._receiver is not None:
@@ -152,11 +152,14 @@ class AsgiLine:
             if len(data) > limit:
                 self.close(CloseCode.TOO_BIG)
                 continue
-            try:
-                self._handler.received(opcode, data)
-            except Exception:  # whatever one client's message sets off ends its own connection and nothing else
-                logger.exception("%s: closing a connection with 1011", self._entrance.host.name)
-                self.close(CloseCode.INTERNAL_ERROR)
+            self._feed(self._handler.received, opcode, data)
+
+    def _feed(self, handler: Callable[..., None], *args: Any) -> None:
+        try:
+            handler(*args)
+        except Exception:  # whatever one client's message sets off ends its own connection and nothing else
+            logger.exception("%s: closing a connection with 1011", self._entrance.host.name)
+            self.close(CloseCode.INTERNAL_ERROR)
 
     async def _refuse(self, scope: Scope, answer: Refusal) -> None:
         if "websocket.http.response" in (scope.get("extensions") or {}):

@@ -101,7 +101,10 @@ class WebSocketLine(asyncio.Protocol):
                     self._open(request, visitor, outcome)
         except Exception:  # a fault on the way in must leave no client hanging
             logger.exception("%s: the handshake failed", self._entrance.host.name)
-            self.abort()
+            if self._state == OPEN:
+                self.close(CloseCode.INTERNAL_ERROR)
+            else:
+                self.abort()
 
     def _open(self, request: Request, visitor: Visitor, outcome: Handler) -> None:
         extensions, self.format, limits = self._entrance.extensions(request)
