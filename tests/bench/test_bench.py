@@ -114,15 +114,17 @@ def test_who_ends_the_command_ends_the_server_too(tmp_path: Path, sig: signal.Si
     words = [sys.executable, "-m", "bench", *SMALL, "--only", "echo", "--server", command]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
-        while not (pid_file.exists() and pid_file.read_text().endswith(" ")):
+        pid = ""
+        while not pid.endswith(" "):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
+            pid = pid_file.read_text() if pid_file.exists() else ""
         process.send_signal(sig)
         said = process.stderr.read()
     assert process.returncode == code
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid_file.read_text()), 0)
+        os.kill(int(pid), 0)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import pytest
+import uvloop
 
 from broadwing.pubsub.redis import RedisAdapter
 from broadwing.testing.interest_contract import InterestContract
@@ -43,6 +44,8 @@ class RedisBus:
 
 
 class TestRedis(OutageContract, InterestContract):
+    # What `broadwing serve` runs on; the other tests of brokers run on asyncio's own loop.
+    loop_factory = uvloop.new_event_loop
     server: ClassVar[Broker]
 
     @pytest.fixture(autouse=True, scope="class")

@@ -207,7 +207,9 @@ async def test_a_process_that_stops_waits_for_a_node_that_is_busy(kind: str, tmp
     async with here(where[0]) as one, remote(where[1]) as leaving:
         heard = one.hears("a")
         await until(lambda: one.reaches(1))
-        messages = texts(range(300))  # more than ZeroMQ's queues hold, less than the kernel takes off the sender's hands
+        messages = texts(
+            range(300)
+        )  # more than ZeroMQ's queues hold, less than the kernel takes off the sender's hands
         leaving.tell("drip", topic="a", messages=messages)
         leaving.tell("stop")
         await asyncio.sleep(0)
