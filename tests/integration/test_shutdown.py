@@ -18,7 +18,7 @@ from broadwing.transports import websocket
 from broadwing.transports.websocket_uvicorn import WebSocketProtocol
 from tests.support.background import LEAN, LEAN_BEHIND_H11, Background, background, until
 from tests.support.echo import ECHO, echo_endpoint
-from tests.support.hostile import ROOM, ROOM_V1, hostile_endpoint
+from tests.support.hostile import ROOM, ROOM_V1, HostSocket, hostile_endpoint
 from tests.support.process import Process, serving
 from tests.support.wire import CLOSE, EOF, TEXT, Wire, upgrade_headers, wire
 
@@ -121,31 +121,6 @@ def _is_dismissed(line: Wire) -> bool:
     return True
 
 
-def test_what_is_not_drained_in_time_is_closed_at_once() -> None:
-    with process(batch_size=1, batch_interval=30, shutdown=0.5) as served, contextlib.ExitStack() as stack:
-        lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(4)]
-        for line in lines:
-            line.heartbeat()
-        started = time.monotonic()
-        served.signal()
-        for line in lines:
-            dismissed(line)
-        assert served.exit_code() == 0
-        assert 0.5 < time.monotonic() - started < 3
-        assert served.says("connection(s) were not drained within 0.5 s", 0)
-
-
-def test_without_a_drainer_all_are_closed_at_once() -> None:
-    with serving(APP, environment={"DRAINER": "false"}) as served, contextlib.ExitStack() as stack:
-        lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(4)]
-        for line in lines:
-            line.heartbeat()
-        served.signal()
-        for line in lines:
-            dismissed(line)
-        assert served.exit_code() == 0
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
     with process(batch_size=1, batch_interval=60, shutdown=600) as served, contextlib.ExitStack() as stack:
@@ -242,6 +217,26 @@ def test_clients_that_do_not_answer_do_not_hold_the_server_up(monkeypatch: pytes
         assert line.frame().code == RESTART
 
 
+@pytest.mark.parametrize(
+    "drainer", [False, {"batch_size": 1, "batch_interval": 30, "shutdown": 0.3}], ids=["none", "slow"]
+)
+def test_what_is_not_drained_in_batches_in_time_is_closed_at_once(
+    drainer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = Endpoint(check_origin=False)
+    endpoint.socket("/socket", HostSocket, drainer=drainer)
+    with background(endpoint) as served, contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(4)]
+        for line in lines:
+            line.heartbeat()
+        served.server.should_exit = True
+        for line in lines:
+            dismissed(line)
+        served.stop(seconds=2)
+        assert served.tasks_left == []
+    assert ("were not drained within 0.3 s" in caplog.text) == bool(drainer)
+
+
 def test_under_plain_uvicorn_with_the_lean_path_connections_are_drained_as_well() -> None:
     endpoint = hostile_endpoint()
     config = uvicorn.Config(endpoint, host="127.0.0.1", port=0, ws=WebSocketProtocol, log_config=None)
@@ -282,7 +277,7 @@ def test_draining_is_told_to_telemetry() -> None:
         "socket_drain", lambda _, measures, metadata: told.append((dict(measures), dict(metadata)))
     )
     endpoint = Endpoint(check_origin=False)
-    endpoint.socket("/socket", hostile_socket(), drainer={"batch_size": 2, "batch_interval": 0.01})
+    endpoint.socket("/socket", HostSocket, drainer={"batch_size": 2, "batch_interval": 0.01})
     try:
         with background(endpoint) as served, contextlib.ExitStack() as stack:
             lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(5)]
@@ -299,12 +294,6 @@ def test_draining_is_told_to_telemetry() -> None:
     ]
     assert {metadata["socket"] for _, metadata in told} == {"HostSocket"}
     assert {metadata["interval"] for _, metadata in told} == {0.01}
-
-
-def hostile_socket() -> Any:
-    from tests.support.hostile import HostSocket
-
-    return HostSocket
 
 
 def test_an_endpoint_may_be_served_again_after_it_has_stopped() -> None:
