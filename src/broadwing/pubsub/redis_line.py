@@ -58,7 +58,8 @@ class Access:
             options |= {
                 "ssl_ca_certs": url.options.get("tls_ca"),
                 "ssl_certfile": url.options.get("tls_cert"),
-                "ssl_keyfile": url.options.get("tls_key"),
+                # redis-py up to 7.0 ignores a certificate without a key, though one file may hold both.
+                "ssl_keyfile": url.options.get("tls_key", url.options.get("tls_cert")),
                 "ssl_cert_reqs": "none" if verify == "none" else "required",
                 "ssl_check_hostname": verify == "full",
             }
