@@ -557,6 +557,7 @@ def test_frames_are_compared_by_what_they_are() -> None:
 # Memory, of a process of its own.
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded() -> None:
     grown = {}
     with serving("tests.support.hostile:endpoint", "--log-level", "critical") as served:

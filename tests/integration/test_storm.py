@@ -20,6 +20,7 @@ from tests.support.process import serving
 from tests.support.wire import Wire, upgrade_headers, wire
 
 RATE, SECONDS = 3_000, 2
+pytestmark = pytest.mark.slow
 NETSTAT = Path("/proc/net/netstat")
 HEAD = (
     f"GET {ROOM} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in upgrade_headers().items()) + "\r\n"
