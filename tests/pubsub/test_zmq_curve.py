@@ -120,7 +120,7 @@ async def test_a_server_with_another_key_is_not_talked_to(keys: Path, caplog: py
     async with here(closed([address], address, curve_key=keys / "stranger.key_secret", curve_allowed=keys)):
         url = closed([address], "127.0.0.1:0", curve_key=keys / "cluster.key_secret")
         async with here(url) as node:
-            await until(lambda: "has another key" in caplog.text)
+            await until(lambda: "its keys do not fit" in caplog.text)
             assert not node.reaches(1)
 
 
@@ -134,7 +134,8 @@ async def test_a_node_without_keys_and_one_with_keys_do_not_meet(
     first, second = (with_keys, without) if closed_first else (without, with_keys)
     async with here(first) as one, here(second) as two:
         heard = [one.hears("a"), two.hears("a")]
-        await until(lambda: "only one side has keys" in caplog.text)
+        # libzmq tells this apart from other failures only if the answer comes before the end of the connection.
+        await until(lambda: "only one side has keys" in caplog.text or "its keys do not fit" in caplog.text)
         one.pubsub.broadcast("a", b"from one")
         two.pubsub.broadcast("a", b"from two")
         for node in (one, two):

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import os
+import shutil
 import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from broadwing.pubsub.health import Health
 from broadwing.pubsub.zmq import ZmqAdapter
 from broadwing.pubsub.zmq_frames import MESSAGES, head, record
 from broadwing.pubsub.zmq_intake import Intake
+from broadwing.pubsub.zmq_places import Directory
 from tests.support.mesh import Here, free_addresses, here, listed, until
 
 
@@ -75,6 +78,54 @@ async def test_a_node_whose_file_was_removed_binds_anew_and_is_found(tmp_path: P
         await until(lambda: sockets_in(tmp_path) - {own})
         async with here(f"zmq+ipc://{tmp_path}") as two:
             await exchange(one, two)
+
+
+async def test_a_directory_that_is_removed_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "bus"
+    async with here(f"zmq+ipc://{directory}") as one, here(f"zmq+ipc://{directory}") as two:
+        shutil.rmtree(directory)
+        await until(lambda: directory.exists() and len(sockets_in(directory)) == 2)
+        await until(lambda: one.reaches(1) and two.reaches(1))
+        await exchange(one, two)
+        assert "its socket was removed" in caplog.text
+
+
+def test_a_file_of_a_node_that_is_too_busy_to_answer_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "1-busy.sock"
+    places = Directory(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+        listener.bind(str(path))
+        listener.listen(0)
+        answer = 0
+        while answer == 0:  # until its backlog is full, as of a process that is stopped while others dial it
+            caller = stack.enter_context(socket.socket(socket.AF_UNIX))
+            caller.setblocking(False)
+            answer = caller.connect_ex(str(path))
+        assert not places.is_gone(f"ipc://{path}")
+        assert path.exists()
+    assert places.is_gone(f"ipc://{path}")
+    assert not path.exists()
+
+
+async def test_a_look_for_nodes_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    find = Directory.find
+    failures = 0
+
+    async def fails_at_first(places: Directory) -> set[str]:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            raise RuntimeError("on purpose")
+        return await find(places)
+
+    monkeypatch.setattr(Directory, "find", fails_at_first)
+    monkeypatch.setattr(Directory, "interval", 0.05)
+    async with here(f"zmq+ipc://{tmp_path}") as one, here(f"zmq+ipc://{tmp_path}") as two:
+        await until(lambda: one.reaches(1) and two.reaches(1))
+        await exchange(one, two)
+    assert caplog.text.count("looking for the nodes of the bus failed") == 2
 
 
 async def test_a_node_that_stops_is_forgotten(tmp_path: Path) -> None:

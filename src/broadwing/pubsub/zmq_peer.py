@@ -216,9 +216,11 @@ class Peer:
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._lost(f"it refuses this node's key ({value}); its curve_allowed has to name the public one")
             elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                self._lost("it speaks ZeroMQ, but only one side has keys (curve_key)")
+                self._lost("only one side has keys (curve_key)")
             elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                self._lost("it is no node of this bus, or has another key (curve_server_key)")
+                self._lost(
+                    "it is no node of this bus, or its keys do not fit this node's (curve_key, curve_server_key)"
+                )
             elif self.connected:
                 self._lost("the connection broke")
             else:
