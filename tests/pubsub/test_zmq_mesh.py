@@ -1,6 +1,7 @@
 """How nodes of a mesh find each other, know each other, and take what strangers send."""
 
 import asyncio
+import copy
 import logging
 import os
 import shutil
@@ -284,6 +285,22 @@ async def test_ipv6_works_as_ipv4_does() -> None:
 
 
 # Names.
+
+
+async def test_nodes_that_a_fork_made_of_one_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Servers that load the application first and fork then leave each worker with the same objects.
+    one = Here(f"zmq+ipc://{tmp_path}")
+    two = Here(f"zmq+ipc://{tmp_path}")
+    two.adapter.__dict__.update(copy.deepcopy(one.adapter.__dict__))
+    assert one.pubsub.node_name == two.pubsub.node_name
+    await one.pubsub.start()
+    monkeypatch.setattr(os, "getpid", lambda: 2**22)
+    await two.pubsub.start()
+    assert one.pubsub.node_name != two.pubsub.node_name
+    await until(lambda: one.reaches(1) and two.reaches(1))
+    await exchange(one, two)
+    await one.pubsub.stop()
+    await two.pubsub.stop()
 
 
 async def test_a_second_node_of_one_name_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

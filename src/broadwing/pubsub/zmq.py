@@ -63,12 +63,13 @@ class ZmqAdapter:
 
     def __init__(self, url: str, node_name: str | None = None) -> None:
         self._settings = settings = parse(url)
-        name = f"{sockets.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}" if node_name is None else node_name
+        name = _chosen_name() if node_name is None else node_name
         if not 0 < len(name.encode("utf-8", "surrogatepass")) <= 255:
             raise ConfigurationError(f"a node's name has 1 to 255 bytes, not {name[:40]!r}")
         self.node_name = name
+        self._chosen_in = os.getpid() if node_name is None else None
         self.is_up = False
-        self._id = secrets.token_bytes(8)
+        self._id = b""
         self._number = 0
         self._places: Places
         if settings.directory is not None:
@@ -109,6 +110,10 @@ class ZmqAdapter:
         """Bind, and dial the other nodes; waits a second at most for those that are there."""
         self._changed = changed
         self._loop = asyncio.get_running_loop()
+        # Here, because a server may fork after it has loaded the application: two nodes of one id would not hear each other.
+        self._id = secrets.token_bytes(8)
+        if self._chosen_in not in (None, os.getpid()):
+            self.node_name, self._chosen_in = _chosen_name(), os.getpid()
         self._context = zmq.Context()
         self._context.max_sockets = 8192  # three for each other node
         self._mesh = Mesh(self.node_name, self._id, self._settings, self._places, self._context, self._say)
@@ -330,6 +335,10 @@ class ZmqAdapter:
                     address,
                     self._doorkeeper.refused,
                 )
+
+
+def _chosen_name() -> str:
+    return f"{sockets.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 async def _terminate(context: Context) -> None:
