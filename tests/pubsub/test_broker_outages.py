@@ -228,7 +228,8 @@ async def test_stopping_in_the_middle_of_a_handshake_leaves_nothing_behind(serve
 
 
 async def test_a_subscription_is_confirmed_before_anything_is_missed(server: Server) -> None:
-    async with node(server.adapter()) as one, node(server.adapter()) as two:
+    # The listener has the longer way, so that a message that does not wait for it comes first.
+    async with relay(server.broker.port) as way, node(server.adapter(way.port)) as two, node(server.adapter()) as one:
         for number in range(200):
             topic = f"room:{number % 7}"
             got, leave = await join(two, topic)
@@ -237,8 +238,24 @@ async def test_a_subscription_is_confirmed_before_anything_is_missed(server: Ser
             leave()
 
 
+async def test_nobody_but_the_broker_confirms_a_subscription(server: Server) -> None:
+    async with relay(server.broker.port) as way, node(server.adapter(way.port)) as two, node(server.adapter()) as one:
+        await becomes(two, Health.UP)
+        way.hold()
+        waiting = two._adapter.subscribe("a")
+        assert waiting is not None
+        for number in range(20):  # while others subscribe and hear
+            got = await listen(one, f"room:{number}")
+            one.direct_broadcast(one.node_name, f"room:{number}", b"1")
+            await gets(got, b"1")
+        assert not asyncio.ensure_future(waiting).done()
+        way.go_on()
+        await waiting
+
+
 async def test_the_confirmation_of_a_subscription_that_has_ended_is_not_taken_for_a_later_one(server: Server) -> None:
-    async with node(server.adapter()) as one, node(server.adapter()) as two:
+    # The listener has the longer way, so that a message that does not wait for it comes first.
+    async with relay(server.broker.port) as way, node(server.adapter(way.port)) as two, node(server.adapter()) as one:
         for number in range(200):
             two.subscribe("a", print).cancel()
             got, leave = await join(two, "a")
