@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import uvloop
 
+from bench.bus import BUS
 from bench.certificate import Certificate, self_signed
 from bench.figures import Figures
 from bench.lines import LoadError
 from bench.load import SCENARIOS
-from bench.report import THIS, YARDSTICK, Rounds, machine, machine_line
+from bench.report import BESIDE, BUS_ROWS, THIS, YARDSTICK, Rounds, machine, machine_line
 from bench.server import BROADWING, running, split_command
 from bench.server import YARDSTICK as YARDSTICK_COMMAND
 
@@ -30,6 +31,7 @@ QUIET: Final = 0.5
 
 HELP = """\
 Measures a server of channels beside a yardstick, the least that asyncio can do for the same clients, in turns.
+With --bus it measures what joins several servers, beside the client libraries by themselves.
 Only the ratios can be compared between machines and days. See bench/README.md.
 """
 EXAMPLES = """\
@@ -41,6 +43,13 @@ scenarios:
   idle        kB of the server's memory per joined connection
   neighbours  an echo on a quiet topic, timed while a room of all connections is written to without pause
 
+scenarios of --bus, for zmq, redis and nats:
+  stream-*    200-byte messages/s from one node to another on one topic; beside pyzmq, redis-py, nats-py by themselves
+  topics-*    the same on a hundred topics in turn, so that no two messages can go together
+  absent-*    what reaches a third node that does not listen; beside one that does
+  reach-*     from a push on one node until the last client of another has it; beside all on one node
+  workers-*   fanout and echo of a server with two workers; beside one with one
+
 examples:
   python -m bench                                     everything, in about five minutes
   python -m bench --only echo,churn --rounds 1        two scenarios, once
@@ -48,6 +57,8 @@ examples:
   python -m bench --json before.json                  to compare with later
   python -m bench --server "node server.js {port}"    another server; it needs topic "room:*" with the events
                                                       "new_msg" (broadcast {"body": ...}) and "echo" (reply)
+  python -m bench --bus                               the bus, in about four minutes
+  python -m bench --bus --only stream-redis,reach     some of it; a name without its end means all of these
   make bench ARGS="--only fanout"                     the same by way of make
 """
 
@@ -62,8 +73,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each scenario is run (3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long a scenario counts (4)")
-    parser.add_argument("--connections", type=int, default=5_000, help="of fanout, topics, idle and neighbours (5000)")
+    parser.add_argument(
+        "--connections", type=int, help="of fanout, topics, idle and neighbours (5000), or reach and workers (1000)"
+    )
     parser.add_argument("--only", metavar="NAMES", help="scenarios, separated by commas")
+    parser.add_argument("--bus", action="store_true", help="measure what joins nodes and workers")
     parser.add_argument("--tls", action="store_true", help="over TLS; without --only: idle and neighbours")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to a file, too")
     parser.add_argument(
@@ -73,6 +87,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--path", default="/socket/websocket", help="of the socket (/socket/websocket)")
     options = parser.parse_args(words)
+    if options.bus and (options.tls or options.server is not None):
+        parser.error("--bus measures Broadwing's own nodes over loopback; leave out --tls and --server")
+    if options.connections is None:
+        options.connections = 1_000 if options.bus else 5_000
     for name, least, most in (
         ("rounds", 1, MOST_ROUNDS),
         ("seconds", 0.1, MOST_SECONDS),
@@ -80,12 +98,15 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     ):
         if not least <= getattr(options, name) <= most:
             parser.error(f"--{name} {getattr(options, name)} is out of bounds; accepted is {least:g} to {most:g}")
-    options.scenarios = ["idle", "neighbours"] if options.tls else list(SCENARIOS)
+    known: list[str] = list(BUS if options.bus else SCENARIOS)
+    options.scenarios = ["idle", "neighbours"] if options.tls else known
     if options.only is not None:
-        options.scenarios = list(dict.fromkeys(name.strip() for name in options.only.split(",")))
-        unknown = [name for name in options.scenarios if name not in SCENARIOS]
+        named = dict.fromkeys(name.strip() for name in options.only.split(","))
+        groups = {name: [each for each in known if each == name or each.startswith(f"{name}-")] for name in named}
+        unknown = [name for name, found in groups.items() if not found]
         if unknown:
-            parser.error(f"--only names {', '.join(map(repr, unknown))}; accepted are {', '.join(SCENARIOS)}")
+            parser.error(f"--only names {', '.join(map(repr, unknown))}; accepted are {', '.join(known)}")
+        options.scenarios = list(dict.fromkeys(name for found in groups.values() for name in found))
     if options.json is not None and not options.json.absolute().parent.is_dir():
         parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
     try:
@@ -119,8 +140,9 @@ def raise_file_limit(connections: int) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[Rounds, list[str]]:
-    """Run all scenarios against both servers and return the figures and what went wrong."""
-    rounds = Rounds()
+    """Run all scenarios on both sides and return the figures and what went wrong."""
+    beside = BESIDE if options.bus else YARDSTICK
+    rounds = Rounds(BESIDE, BUS_ROWS) if options.bus else Rounds()
     faults: list[str] = []
     total = options.rounds * len(options.scenarios) * 2
     done = 0
@@ -129,7 +151,7 @@ def run(options: argparse.Namespace) -> tuple[Rounds, list[str]]:
         for number in range(1, options.rounds + 1):
             for scenario in options.scenarios:
                 # Who goes first changes, so that neither gets the machine warmed up by the other each time.
-                for server in (YARDSTICK, THIS) if number % 2 else (THIS, YARDSTICK):
+                for server in (beside, THIS) if number % 2 else (THIS, beside):
                     done += 1
                     label = f"[{done}/{total}] {scenario}, {server}"
                     tell(f"{label} ...")
@@ -152,6 +174,12 @@ def measure(
     Raises:
         LoadError: The server did not start, or not do what the scenario needs.
     """
+
+    def progress(text: str) -> None:
+        tell(f"{label}: {text}")
+
+    if options.bus:
+        return BUS[scenario](server, options.connections, options.seconds, progress)
     command: tuple[str, ...] | None = options.command
     files: tuple[str, ...] = ()
     if server == YARDSTICK:
@@ -159,14 +187,18 @@ def measure(
     elif command is None:
         command, files = BROADWING, ("--ssl-certfile", "{certfile}", "--ssl-keyfile", "{keyfile}")
     with running((*command, *files) if certificate is not None else command, options.path, certificate) as target:
-        return uvloop.run(
-            SCENARIOS[scenario](target, options.connections, options.seconds, lambda text: tell(f"{label}: {text}"))
-        )
+        return uvloop.run(SCENARIOS[scenario](target, options.connections, options.seconds, progress))
 
 
 def summary(figures: Figures) -> str:
     """Write one scenario's figures as part of a line."""
-    texts = {"rate": "{:,.0f}/s", "p99_ms": "p99 {:.2f} ms", "cpu_us": "CPU {:.1f} µs each", "kb": "{:.2f} kB each"}
+    texts = {
+        "rate": "{:,.0f}/s",
+        "p99_ms": "p99 {:.2f} ms",
+        "cpu_us": "CPU {:.1f} µs each",
+        "kb": "{:.2f} kB each",
+        "arrived": "{:.0%} arrived",
+    }
     return ", ".join(text.format(figures[name]) for name, text in texts.items() if name in figures) or "left out here"
 
 

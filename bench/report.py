@@ -13,6 +13,8 @@ from bench.figures import Figures
 from bench.server import HAS_PROC, ROOT
 
 THIS, YARDSTICK = "this", "yardstick"
+# What each bus scenario is measured beside; see `bench.bus`.
+BESIDE: Final = "beside it"
 # A rate is the server's own when it used about all of a core; and the load client's, perhaps, when that one did.
 BUSY: Final = 0.85
 
@@ -44,12 +46,53 @@ ROWS: Final = (
     Row("neighbours", "p99_ms", "p99 in ms", 2),
     Row("neighbours", "rate", "deliveries/s in the room", 0),
 )
+BUS_ROWS: Final = (
+    *(
+        row
+        for name, client in (("zmq", "pyzmq"), ("redis", "redis-py"), ("nats", "nats-py"))
+        for row in (
+            Row(f"stream-{name}", "rate", f"{name}, one topic: messages/s; {client}", 0),
+            Row(f"stream-{name}", "cpu_us", "CPU of both ends, µs each", 2),
+            Row(f"topics-{name}", "rate", f"{name}, many topics: messages/s; {client}", 0),
+            Row(f"topics-{name}", "cpu_us", "CPU of both ends, µs each", 2),
+        )
+    ),
+    *(
+        row
+        for name in ("zmq", "redis", "nats")
+        for row in (
+            Row(f"absent-{name}", "arrived", f"{name}: share that reaches who does not listen; who does", 3),
+            Row(f"absent-{name}", "cpu_us", "its CPU, µs per broadcast", 2),
+        )
+    ),
+    *(
+        row
+        for name in ("zmq", "redis", "nats")
+        for row in (
+            Row(f"reach-{name}", "p50_ms", f"{name}, to the last on another node, p50 in ms; one node", 1),
+            Row(f"reach-{name}", "p99_ms", "p99 in ms", 1),
+        )
+    ),
+    Row("workers-fanout", "rate", "fan-out of two workers: deliveries/s; of one", 0),
+    Row("workers-fanout", "p99_ms", "to the last one, p99 in ms", 1),
+    Row("workers-fanout", "cpu_us", "server CPU, µs each", 1),
+    Row("workers-echo", "rate", "echo of two workers: replies/s; of one", 0),
+    Row("workers-echo", "p99_ms", "p99 in ms", 2),
+    Row("workers-echo", "cpu_us", "server CPU, µs each", 1),
+)
 
 
 class Rounds:
-    """All figures of a run: per round and scenario those of both servers, taken one right after the other."""
+    """All figures of a run: per round and scenario those of both sides, taken one right after the other.
 
-    def __init__(self) -> None:
+    Args:
+        beside: What this server, or this bus, is measured beside.
+        rows: Of the table.
+    """
+
+    def __init__(self, beside: str = YARDSTICK, rows: Sequence[Row] = ROWS) -> None:
+        self._beside = beside
+        self._rows = rows
         self._figures: dict[tuple[int, str, str], Figures] = {}
 
     def add(self, number: int, scenario: str, server: str, figures: Figures) -> None:
@@ -71,7 +114,7 @@ class Rounds:
             for (number, name, owner), figures in self._figures.items()
             if (name, owner) == (scenario, THIS)
             and figure in figures
-            and (other := self._figures.get((number, name, YARDSTICK), {})).get(figure)
+            and (other := self._figures.get((number, name, self._beside), {})).get(figure)
         )
 
     def as_json(self) -> dict[str, dict[str, dict[str, float | None]]]:
@@ -81,30 +124,31 @@ class Rounds:
             for figure in figures:
                 found.setdefault(scenario, {})[figure] = {
                     THIS: self.median(THIS, scenario, figure),
-                    YARDSTICK: self.median(YARDSTICK, scenario, figure),
+                    self._beside: self.median(self._beside, scenario, figure),
                     "ratio": self.ratio(scenario, figure),
                 }
         return found
 
     def table(self) -> list[str]:
         """Write the table, and below it what has to be known to read it."""
-        lines = [f"{'':36}{THIS:>12}{YARDSTICK:>12}{'ratio':>8}"]
+        width = max(36, *(len(row.title) + 2 for row in self._rows))
+        lines = [f"{'':{width}}{THIS:>12}{self._beside:>12}{'ratio':>8}"]
         before = ""
-        for scenario, figure, title, decimals in ROWS:
-            this, yardstick = (self.median(server, scenario, figure) for server in (THIS, YARDSTICK))
-            if this is None and yardstick is None:
+        for scenario, figure, title, decimals in self._rows:
+            this, beside = (self.median(side, scenario, figure) for side in (THIS, self._beside))
+            if this is None and beside is None:
                 continue
             indent = "  " if scenario == before else ""
             before = scenario
             ratio = _number(self.ratio(scenario, figure), 2)
             lines.append(
-                f"{indent + title:36}{_number(this, decimals):>12}{_number(yardstick, decimals):>12}{ratio:>8}"
+                f"{indent + title:{width}}{_number(this, decimals):>12}{_number(beside, decimals):>12}{ratio:>8}"
             )
         return lines + list(self._notes())
 
     def _notes(self) -> Iterator[str]:
         for scenario in dict.fromkeys(name for _, name, _ in self._figures):
-            for server in (THIS, YARDSTICK):
+            for server in (THIS, self._beside):
                 client, own = (self.median(server, scenario, figure) for figure in ("client", "server"))
                 if client is None or own is None or own > BUSY:
                     continue
@@ -134,7 +178,9 @@ def machine(server: Sequence[str] | None) -> dict[str, Any]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("broadwing", "uvicorn", "uvloop", "msgspec")},
+        "versions": {
+            name: _version(name) for name in ("broadwing", "uvicorn", "uvloop", "msgspec", "pyzmq", "redis", "nats-py")
+        },
         "commit": _commit(),
         "load": round(os.getloadavg()[0], 2),
         "server": list(server) if server is not None else None,

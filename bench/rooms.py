@@ -33,7 +33,7 @@ class Room:
         mark = body.encode()
         self.left[mark] = len(self.members)
         self._sent[mark] = time.perf_counter()
-        self.members[0].send(push_frame(self._topic, "new_msg", body))
+        (self._concert.publisher or self.members[0]).send(push_frame(self._topic, "new_msg", body))
 
     def arrived(self, mark: bytes) -> None:
         """Take the last delivery of a broadcast."""
@@ -79,6 +79,9 @@ class Concert:
         connections: How many, in all.
         rooms: How many topics they are spread over.
         window: Broadcasts in flight per topic.
+
+    Attributes:
+        publisher: Who publishes instead of the first member of each room.
     """
 
     def __init__(self, crew: Crew, connections: int, rooms: int = 1, window: int = 1) -> None:
@@ -88,6 +91,7 @@ class Concert:
         self._done: asyncio.Future[None] = crew.loop.create_future()
         self._playing = 0
         self._rooms = [Room(self, f"room:{number}") for number in range(rooms)]
+        self.publisher: Line | None = None
         self.sequence = 0
         self.deadline = 0.0
 

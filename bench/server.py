@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
@@ -84,11 +84,17 @@ def _stat(pid: int) -> list[str]:
 class Server:
     """A server process, and what it starts."""
 
-    def __init__(self, command: list[str], log: IO[bytes]) -> None:
+    def __init__(self, command: list[str], log: IO[bytes], environment: Mapping[str, str] | None = None) -> None:
         self._command = command
         self._log = log
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
     def wait_until_listening(self, port: int) -> None:
@@ -146,20 +152,26 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(command: tuple[str, ...], path: str, certificate: Certificate | None) -> Iterator[Target]:
+def running(
+    command: tuple[str, ...],
+    path: str,
+    certificate: Certificate | None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Target]:
     """Have a server for a while.
 
     Args:
         command: Its words; `{port}`, `{certfile}` and `{keyfile}` are filled in.
         path: Of its socket.
         certificate: For TLS, otherwise `None`.
+        environment: Variables that it has besides those of this process.
 
     Raises:
         LoadError: It does not start.
     """
     port = free_port()
     with tempfile.TemporaryFile() as log:
-        server = Server(fill(command, port, certificate), log)
+        server = Server(fill(command, port, certificate), log, environment)
         try:
             server.wait_until_listening(port)
             yield Target(
