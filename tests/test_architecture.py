@@ -30,7 +30,7 @@ SOURCE = ROOT / "src" / "broadwing"
 ROOMS_TABLE = """
     room         | its modules           | may import
     -------------+-----------------------+----------------------------------------------------------------------------
-    ground       | exceptions types      |
+    ground       | exceptions types prompt |
     core         | core.*                | ground
     pubsub       | pubsub.*              | ground
     presence     | presence.*            | core pubsub telemetry ground

@@ -809,6 +809,7 @@ async def test_stop_ends_the_channel_after_what_waits() -> None:
     class Room(Open):
         @on("go")
         async def go(self) -> Any:
+            await asyncio.sleep(0)
             self.stop()
             return Ok()
 
@@ -1059,6 +1060,7 @@ async def test_nothing_of_a_connection_that_ended_waits_for_the_garbage_collecto
     class Room(Channel):
         async def join(self, params: Any) -> None:
             if params.get("refuse"):
+                await asyncio.sleep(0)  # so that there is something to look at before it is refused
                 raise JoinError()
 
         if cleans_up:

@@ -3,7 +3,12 @@
 import asyncio
 from asyncio import get_running_loop
 from collections import deque
-from typing import Any
+from typing import Any, Final
+
+from broadwing.prompt import finish
+
+# Stands in the place of the task while something is handled without one.
+_AT_ONCE: Final[Any] = object()
 
 
 class Actor:
@@ -20,6 +25,11 @@ class Actor:
         self._mailbox: deque[Any] | None = None
 
     @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task that handles a message, if there is one."""
+        return self._task if self._task is not _AT_ONCE else None
+
+    @property
     def pending(self) -> int:
         """Messages that wait behind the one being handled."""
         return len(self._mailbox) if self._mailbox else 0
@@ -32,6 +42,16 @@ class Actor:
             self._mailbox = deque((item,))
         else:
             self._mailbox.append(item)
+
+    def _do_at_once(self, item: Any) -> None:
+        """Handle a message here and now: nothing is being handled, and what it leads to is sure not to wait."""
+        self._task = _AT_ONCE
+        try:
+            finish(self._process(item))
+        finally:
+            mailbox = self._mailbox
+            # What was posted meanwhile may wait.
+            self._task = get_running_loop().create_task(self._run(mailbox.popleft())) if mailbox else None
 
     def _post_first(self, item: Any) -> None:
         """Put a message in that is handled before all that wait."""

@@ -93,29 +93,30 @@ class ChannelRunner(Actor):
         """The client's line."""
         return self.connection.transport
 
-    @property
-    def task(self) -> "asyncio.Task[None] | None":
-        """The task that handles a message, if there is one."""
-        return self._task
-
     # Called by the connection.
 
-    def start(self, message: Message, predecessor: "ChannelRunner | None", size: int) -> None:
-        """Begin the join, once `predecessor` has made way; everything else that comes waits behind it.
+    def read_params(self, message: Message) -> Any:
+        """Decode the payload of the join for `start`.
 
         Raises:
-            InvalidMessage: The payload is not JSON after all.
+            InvalidMessage: It is not JSON after all.
         """
         handler = self.route.table.join
-        params: Any = None
-        if handler.takes_payload:
-            try:
-                params = decode_payload(handler, message.payload)
-            except InvalidPayload as refused:
-                params = refused
+        try:
+            return decode_payload(handler, message.payload) if handler.takes_payload else None
+        except InvalidPayload as refused:
+            return refused
+
+    def start(self, message: Message, params: Any, predecessor: "ChannelRunner | None", size: int) -> None:
+        """Begin the join, once `predecessor` has made way; everything else that comes waits behind it."""
+        item = (_JOIN, message, params, predecessor, size)
         if predecessor is not None:
             self.status = WAITING
-        self._post((_JOIN, message, params, predecessor, size))
+            self._post(item)
+        elif self.route.table.join.is_prompt and self.connection.endpoint.pubsub.is_alone:
+            self._do_now(item)
+        else:
+            self._post(item)
 
     def receive(self, message: Message, size: int) -> None:
         """Take an event of the client.
@@ -136,7 +137,18 @@ class ChannelRunner(Actor):
         except InvalidPayload as refused:
             self._post((_REFUSED, event, message.ref, refused.response, size))
             return
-        self._post((_EVENT, event, message.ref, payload, size, handler))
+        item = (_EVENT, event, message.ref, payload, size, handler)
+        if self._task is None and handler.is_prompt and self.route.ends_at_once and self.status == JOINED:
+            self._do_now(item)
+        else:
+            self._post(item)
+
+    def _do_now(self, item: Any) -> None:
+        self._do_at_once(item)
+        if (
+            self._task is not None and self.connection.is_closed
+        ):  # the line went down meanwhile, and there is more to do
+            self.connection.endpoint.linger(self)
 
     def receive_broadcast(self, message: Broadcast) -> None:
         """Take a broadcast that this channel's class intercepts."""
@@ -183,7 +195,7 @@ class ChannelRunner(Actor):
 
     def interrupt(self, reason: Any) -> None:
         """Cancel what is being handled, and end before anything else is."""
-        task = self._task
+        task = self.task
         self._post_first((_STOP, reason, True))
         if task is not None:
             task.cancel()

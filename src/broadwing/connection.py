@@ -68,8 +68,8 @@ class Connection(Intake):
             route = self._state.route(message.join_ref, topic, message.event, self.mount.max_channels)
             if route is Route.FORWARD:
                 size = len(data)
-                self._state.joined[topic][1].receive(message, size)
                 self.take(size)
+                self._state.joined[topic][1].receive(message, size)
             else:
                 self._control(route, message, len(data))
         except InvalidMessage as error:
@@ -153,10 +153,11 @@ class Connection(Intake):
             logger.exception("%s on %r could not be made: join crashed", channel_route.name, topic)
             self._reply(message.join_ref, message.ref, topic, "error", {"reason": "join crashed"})
             return
+        params = runner.read_params(message)
         _, predecessor = self._state.joined.get(topic, (None, None))
-        runner.start(message, predecessor, size)
         self._state.joined[topic] = (message.join_ref, runner)
         self.take(size)
+        runner.start(message, params, predecessor, size)
 
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> None:
         assert self.transport is not None  # a handler receives only between opened and closed

@@ -227,7 +227,9 @@ class Endpoint:
     @property
     def is_started(self) -> bool:
         """Whether it serves in the running loop."""
-        return self._loop is asyncio.get_running_loop()
+        # Asked at every connect: of two running loops in one thread there can be none, and `get_running_loop` calls the kernel.
+        loop = self._loop
+        return loop is not None and threading.get_ident() == self._thread and loop.is_running()
 
     async def start(self) -> None:
         """Begin to serve; called by the lifespan, or by the first connection where there is none. Idempotent."""

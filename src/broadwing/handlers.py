@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from broadwing.decoders import decoder
 from broadwing.exceptions import ConfigurationError
+from broadwing.prompt import never_waits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,19 +82,21 @@ class Handler:
     Attributes:
         function: The plain function; called with the channel first.
         is_async: Whether it is a coroutine function; if not it runs in a thread.
+        is_prompt: Whether it is one that never waits, and is run without a task where nothing else waits either.
         takes_payload: Whether it has a parameter for the payload.
         decode: From raw JSON to its argument; raises `InvalidPayload`, or `codec.DecodeError` when it is not JSON.
         is_direct: Whether calling it with the channel and the payload gives a coroutine: the common case.
         accepts_binary: Whether `bytes` are handed to it as they are.
     """
 
-    __slots__ = ("accepts_binary", "decode", "function", "is_async", "is_direct", "takes_payload")
+    __slots__ = ("accepts_binary", "decode", "function", "is_async", "is_direct", "is_prompt", "takes_payload")
 
     def __init__(
         self, function: Callable[..., Any], annotation: Any, takes_payload: bool, *, is_direct: bool = True
     ) -> None:
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
+        self.is_prompt = never_waits(function)
         self.takes_payload = takes_payload
         self.is_direct = is_direct and self.is_async and takes_payload
         self.decode, self.accepts_binary = decoder(annotation)

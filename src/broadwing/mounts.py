@@ -15,6 +15,7 @@ from broadwing.core.topics import Routes
 from broadwing.core.version import DEFAULT_VERSION, negotiate
 from broadwing.exceptions import ConfigurationError, ConnectError, TokenError
 from broadwing.handlers import Handler, HandlerTable, run_in_thread
+from broadwing.prompt import never_waits
 from broadwing.socket import Socket
 from broadwing.types import ConnectInfo, Params
 
@@ -37,6 +38,7 @@ class ChannelRoute(NamedTuple):
         table: Its handlers.
         catch_all: Its `handle_in`, when it has its own.
         terminate: Its `terminate`, when it has its own; if not, an idle channel ends without a task.
+        ends_at_once: Whether ending one of its channels is sure not to wait.
         info: Its `handle_info`.
         intercepted: Events it intercepts.
         assigns: What its channels start with besides the socket's.
@@ -47,6 +49,7 @@ class ChannelRoute(NamedTuple):
     table: HandlerTable
     catch_all: Handler | None
     terminate: Handler | None
+    ends_at_once: bool
     info: Handler
     intercepted: frozenset[str]
     assigns: Mapping[str, Any]
@@ -71,12 +74,14 @@ def channel_route(target: Any, pattern: str) -> ChannelRoute:
     table = HandlerTable(channel)
     own_in = channel.handle_in is not Channel.handle_in
     own_terminate = channel.terminate is not Channel.terminate
+    terminate = _method(channel, "terminate", "reason") if own_terminate else None
     return ChannelRoute(
         channel,
         channel.__name__,
         table,
         _method(channel, "handle_in", "event", "payload") if own_in else None,
-        _method(channel, "terminate", "reason") if own_terminate else None,
+        terminate,
+        terminate is None or terminate.is_prompt,
         _method(channel, "handle_info", "message"),
         frozenset(table.intercepts),
         assigns,
@@ -115,7 +120,9 @@ class SocketMount:
         self.endpoint = endpoint
         self.socket = socket
         self.name = socket.__name__
-        self._connect_is_async = inspect.iscoroutinefunction(_check(socket, "connect", "params", "info"))
+        connect = _check(socket, "connect", "params", "info")
+        self._connect_is_async = inspect.iscoroutinefunction(connect)
+        self._prompt_connect = connect if never_waits(connect) else None
         if inspect.iscoroutinefunction(_check(socket, "id")):
             raise ConfigurationError(
                 f"{self.name}.id is async; expected a plain def, as the name is known after connect"
@@ -129,6 +136,12 @@ class SocketMount:
         self.log: int | None = overrides.get("log", socket.log)
         self.log_join: int | None = overrides.get("log_join", socket.log_join)
         self.log_handle_in: int | None = overrides.get("log_handle_in", socket.log_handle_in)
+
+    @property
+    def connects_at_once(self) -> bool:
+        """Whether the socket's own `connect` has nothing to wait for, and the endpoint has started."""
+        # Looked at anew, as tests like to put another one in its place.
+        return self.socket.connect is self._prompt_connect and self.endpoint.is_started
 
     async def connect(self, transport: str, params: Mapping[str, Any], info: ConnectInfo) -> Connection:
         """Negotiate the wire version and ask the application.

@@ -11,6 +11,7 @@ from broadwing.core.close import CloseCode
 from broadwing.core.frames import PING, TEXT
 from broadwing.exceptions import ConfigurationError, ConnectError, TokenError
 from broadwing.intake import Intake
+from broadwing.prompt import never_waits
 from broadwing.raw import RawSocket, encode
 from broadwing.returns import Reply, Stop, is_graceful
 from broadwing.transports.base import Pinger, Transport
@@ -83,11 +84,6 @@ class RawRunner(Actor):
         self._socket = socket
         self._stopped = False
         self._reason: Any = None
-
-    @property
-    def task(self) -> "asyncio.Task[None] | None":
-        """The task that handles a message, if there is one."""
-        return self._task
 
     # Called by the connection.
 
@@ -215,8 +211,14 @@ class RawMount:
         self.name = socket.__name__
         methods = ("connect", "init", "handle_in", "handle_control", "handle_info", "terminate")
         self._threaded = frozenset(name for name in methods if not inspect.iscoroutinefunction(getattr(socket, name)))
+        self._prompt_connect = socket.connect if never_waits(socket.connect) else None
         self.takes_init = socket.init is not RawSocket.init
         self.takes_control = socket.handle_control is not RawSocket.handle_control
+
+    @property
+    def connects_at_once(self) -> bool:
+        """Whether the socket's own `connect` has nothing to wait for, and the endpoint has started."""
+        return self.socket.connect is self._prompt_connect and self.endpoint.is_started
 
     async def connect(self, transport: str, params: Mapping[str, Any], info: ConnectInfo) -> RawConnection:
         """Ask the application.

@@ -14,6 +14,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
+from broadwing.transports.uvicorn_arrival import Arrival
 from broadwing.transports.uvicorn_http import HttpProtocol
 from broadwing.transports.websocket_uvicorn import WebSocketProtocol, find_reception
 
@@ -37,7 +38,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, request_timeout: float = REQUEST_TIMEOUT) -> None:
         super().__init__(config)
         self._request_timeout = request_timeout
-        self._unfinished: dict[HttpProtocol, tuple[int, float]] = {}
+        self._unfinished: dict[Arrival | HttpProtocol, tuple[int, float]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -97,9 +98,9 @@ class Server(uvicorn.Server):
             reception.abort()
 
     def _cut_off(self, now: float) -> None:
-        unfinished: dict[HttpProtocol, tuple[int, float]] = {}
+        unfinished: dict[Arrival | HttpProtocol, tuple[int, float]] = {}
         for connection in self.server_state.connections:
-            if isinstance(connection, HttpProtocol) and connection.is_receiving:
+            if isinstance(connection, Arrival | HttpProtocol) and connection.is_receiving:
                 request, since = self._unfinished.get(connection, (0, now))
                 if request != connection.requests:  # another one than a second ago
                     since = now
@@ -123,7 +124,7 @@ def configure(app: Any, **options: Any) -> uvicorn.Config:
     log_config["loggers"]["broadwing"] = {"handlers": ["default"], "level": level, "propagate": False}
     settings: dict[str, Any] = {
         "log_config": log_config,
-        "http": HttpProtocol,
+        "http": Arrival,
         "ws": WebSocketProtocol,
         "log_level": "info",
         "access_log": False,

@@ -12,12 +12,17 @@ from broadwing.exceptions import ConfigurationError
 
 
 def request(*headers: tuple[bytes, bytes], **changes: Any) -> Request:
-    asked = Request(
-        "GET", "http", "127.0.0.1", 4000, "/socket/websocket", b"vsn=2.0.0", list(headers), ("127.0.0.1", 51234)
-    )
-    for name, value in changes.items():
-        setattr(asked, name, value)
-    return asked
+    asked: dict[str, Any] = {
+        "method": "GET",
+        "scheme": "http",
+        "host": "127.0.0.1",
+        "port": 4000,
+        "path": "/socket/websocket",
+        "query": b"vsn=2.0.0",
+        "headers": list(headers),
+        "client": ("127.0.0.1", 51234),
+    }
+    return Request(**{**asked, **changes})
 
 
 class CookieSession:

@@ -12,14 +12,14 @@ import hypercorn.config
 import uvicorn
 
 from broadwing.serving import Server
-from broadwing.transports.uvicorn_http import HttpProtocol
+from broadwing.transports.uvicorn_arrival import Arrival
 from broadwing.transports.websocket_uvicorn import Gate, WebSocketProtocol
 
 LEAN, ASGI, WSPROTO, HYPERCORN = "lean", "asgi", "wsproto", "hypercorn"
 
 _UVICORN: dict[str, dict[str, Any]] = {
     # As `broadwing serve` sets it up.
-    LEAN: {"http": HttpProtocol, "ws": WebSocketProtocol},
+    LEAN: {"http": Arrival, "ws": WebSocketProtocol},
     # As a user of uvicorn sets it up by hand: uvicorn writes the request down again, and the lean path reads it.
     "lean-ws-only": {"http": "h11", "ws": WebSocketProtocol},
     ASGI: {"ws": "websockets-sansio"},

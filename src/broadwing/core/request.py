@@ -1,9 +1,11 @@
 """The HTTP request that asks for a connection, the same for every transport and server."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TypeAlias
+
+Address: TypeAlias = tuple[str, int]
 
 
-@dataclass(slots=True, eq=False)
 class Request:
     """One request, as it came; nothing in it has been checked.
 
@@ -17,19 +19,42 @@ class Request:
         path: Path with percent-escapes decoded, without the query.
         query: Query string as it came, without `?`.
         headers: Names in lower case, values as they came; order and duplicates are kept.
-        client: Address and port of the peer; `None` where there is none, as on a Unix socket.
         peer_cert: The client's TLS certificate in DER form, if it presented one.
     """
 
-    method: str
-    scheme: str
-    host: str
-    port: int
-    path: str
-    query: bytes
-    headers: list[tuple[bytes, bytes]]
-    client: tuple[str, int] | None = None
-    peer_cert: bytes | None = None
+    __slots__ = ("_client", "headers", "host", "method", "path", "peer_cert", "port", "query", "scheme")
+
+    def __init__(
+        self,
+        method: str,
+        scheme: str,
+        host: str,
+        port: int,
+        path: str,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        client: Address | Callable[[], Address | None] | None = None,
+        peer_cert: bytes | None = None,
+    ) -> None:
+        self.method = method
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self._client = client
+        self.peer_cert = peer_cert
+
+    @property
+    def client(self) -> Address | None:
+        """Address and port of the peer; `None` where there is none, as on a Unix socket.
+
+        Looked up when it is asked for: few applications do, and it takes three calls of the kernel per connection.
+        """
+        if callable(self._client):
+            self._client = self._client()
+        return self._client
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the header `name` (lower case), or `None`."""

@@ -110,6 +110,11 @@ class Host(Protocol):
         """For logs."""
         ...
 
+    @property
+    def connects_at_once(self) -> bool:
+        """Whether `connect`, called now, is sure not to wait."""
+        ...
+
     async def connect(self, transport: str, params: Mapping[str, Any], info: ConnectInfo) -> Handler:
         """Admit a client.
 

@@ -93,7 +93,7 @@ class LongPollSession:
         topic: The session's private topic, its name in the token.
     """
 
-    __slots__ = ("_handler", "_is_paused", "_lodge", "_released", "_state", "topic")
+    __slots__ = ("_handler", "_is_broken", "_is_paused", "_lodge", "_released", "_state", "topic")
 
     name: Final = "longpoll"
     format: Final = FORMAT
@@ -104,6 +104,7 @@ class LongPollSession:
         self._handler: Handler | None = None
         self._state = PollState(asyncio.get_running_loop().time())
         self._is_paused = False
+        self._is_broken = False
         self._released: asyncio.Future[None] | None = None
 
     @property
@@ -160,8 +161,8 @@ class LongPollSession:
         """Hand the client's messages to the handler, each once the one before it has been taken.
 
         Returns:
-            `OK`; `TIMEOUT` when the handler paused reading for a window, or a message ended the session; `GONE` when
-            the session had ended before.
+            `OK`; `TIMEOUT` when the handler paused reading for a window, or the session ended before all were taken;
+            `GONE` when it had ended before the first.
         """
         if self._handler is None:
             return Status.GONE
@@ -170,7 +171,10 @@ class LongPollSession:
             # Another request may have filled the client's queue.
             if not await self._may_read(deadline):
                 return Status.TIMEOUT
-            self._receive(opcode, data)
+            if not self._receive(opcode, data):
+                return Status.TIMEOUT
+        if self._handler is None:
+            return Status.OK  # the last one was taken and led to the end, as a message that disconnects its sender does
         return Status.OK if await self._may_read(deadline) else Status.TIMEOUT
 
     async def _may_read(self, deadline: float) -> bool:
@@ -184,17 +188,19 @@ class LongPollSession:
             await asyncio.wait((self._released,), timeout=left)
         return self._handler is not None
 
-    def _receive(self, opcode: int, data: bytes) -> None:
+    def _receive(self, opcode: int, data: bytes) -> bool:
+        """Hand on one message; returns whether it was fit to be taken."""
         assert self._handler is not None  # `_may_read` has looked
         if opcode == TEXT and not _is_utf8(data):
             logger.warning("%s: a client sent text that is not UTF-8; its session ends", self._lodge.label)
             self.close(CloseCode.INVALID_DATA)
-            return
+            return False
         try:
             self._handler.received(opcode, data)
         except Exception:  # whatever a handler raises ends its own session and nothing else
             logger.exception("%s: a message ended a poll session", self._lodge.label)
             self.close(CloseCode.INTERNAL_ERROR)
+        return not self._is_broken
 
     # The transport contract.
 
@@ -220,6 +226,7 @@ class LongPollSession:
 
     def close(self, code: int, reason: str = "") -> None:
         """End the session: its next request finds it gone, and polls that wait are answered now."""
+        self._is_broken = code in (CloseCode.INTERNAL_ERROR, CloseCode.INVALID_DATA)
         self._end(REASONS.get(code, "closed"))
 
     def pause_reading(self) -> None:

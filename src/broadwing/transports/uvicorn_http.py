@@ -130,7 +130,7 @@ class HttpProtocol(HttpToolsProtocol):
         line = WebSocketLine(transport, entrance)
         transport.set_protocol(line)
         request = make_request(
-            transport, self.config, self.scope["method"], path, query, self.headers, self.scheme or "http", self.client
+            transport, self.config, self.scope["method"], path, query, self.headers, self.scheme or "http"
         )
         line.handshake(request, variables)
         self._let_go()

@@ -13,6 +13,7 @@ from broadwing.core.close import CloseCode
 from broadwing.core.frames import BINARY, CLOSE, FAIL, PING, PONG, TEXT, FrameReader, close_frame, frame
 from broadwing.core.request import Request
 from broadwing.core.upgrade import VERSION_HEADERS, check, refusal, response
+from broadwing.prompt import finish
 from broadwing.transports.base import Handler
 from broadwing.transports.entrance import SERVER_ERROR, STOPPING, Refusal, Visitor
 from broadwing.transports.websocket_entrance import LARGE, PLAIN, PlainFormat, WebSocketEntrance
@@ -88,7 +89,10 @@ class WebSocketLine(asyncio.Protocol):
         self._state = CONNECTING
         entrance.sweeper.add(self)
         self.seen = entrance.sweeper.now
-        self._task = asyncio.get_running_loop().create_task(self._connect(request, visitor))
+        if entrance.host.connects_at_once:
+            finish(self._connect(request, visitor))
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._connect(request, visitor))
 
     async def _connect(self, request: Request, visitor: Visitor) -> None:
         try:
@@ -111,7 +115,8 @@ class WebSocketLine(asyncio.Protocol):
         self._reader = FrameReader(limits)
         self._handler = outcome
         self._state = OPEN
-        self.sink.set_protocol(self)  # from now on without the one that read the request
+        if self.sink.get_protocol() is not self:
+            self.sink.set_protocol(self)  # from now on without the one that read the request
         self.sink.set_write_buffer_limits(high=self._entrance.settings.max_buffer_bytes)
         self.sink.write(response(request, visitor.subprotocol, extensions))
         outcome.opened(self)
@@ -134,8 +139,8 @@ class WebSocketLine(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client."""
-        self.seen = self._entrance.sweeper.now
         if self._state == OPEN:
+            self.seen = self._entrance.sweeper.now
             assert self._reader is not None
             try:
                 for opcode, payload in self._reader.feed(data):
@@ -150,7 +155,14 @@ class WebSocketLine(asyncio.Protocol):
             except Exception:  # whatever one client's message sets off ends its own connection and nothing else
                 logger.exception("%s: closing a connection with 1011", self._entrance.host.name)
                 self.close(CloseCode.INTERNAL_ERROR)
-        elif self._state == CONNECTING:
+        elif self._state == NEW:
+            self._arrive(data)
+        else:
+            self.seen = self._entrance.sweeper.now
+            self._take_aside(data)
+
+    def _take_aside(self, data: bytes) -> None:
+        if self._state == CONNECTING:
             if self._early is None:
                 self._early = bytearray()
             self._early += data
@@ -161,6 +173,10 @@ class WebSocketLine(asyncio.Protocol):
                 if opcode in (CLOSE, FAIL):
                     self._finish()
                     return
+
+    def _arrive(self, data: bytes) -> None:
+        """Take bytes before the handshake; supplied by a subclass that reads requests itself."""
+        raise AssertionError(f"{type(self).__name__} was fed {len(data)} bytes before its handshake")
 
     def _control(self, opcode: int, payload: bytes | int) -> None:
         if opcode in (PING, PONG):

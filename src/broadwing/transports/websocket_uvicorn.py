@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary
@@ -12,7 +14,7 @@ from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from broadwing.core.authority import split_authority
-from broadwing.core.request import Request
+from broadwing.core.request import Address, Request
 from broadwing.transports.base import Reception
 from broadwing.transports.websocket import WebSocketLine
 
@@ -139,10 +141,7 @@ class WebSocketProtocol(asyncio.Protocol):
         entrance, variables = found
         self._line = WebSocketLine(self._transport, entrance)
         scheme = "https" if is_ssl(self._transport) else "http"
-        client = get_remote_addr(self._transport)
-        request = make_request(
-            self._transport, self._config, method.decode("latin-1"), path, query, headers, scheme, client
-        )
+        request = make_request(self._transport, self._config, method.decode("latin-1"), path, query, headers, scheme)
         self._head = self._config = self._state = self._app_state = None
         self._line.handshake(request, variables)
         if rest:
@@ -198,7 +197,6 @@ def make_request(
     query: bytes,
     headers: list[tuple[bytes, bytes]],
     scheme: str,
-    client: tuple[str, int] | None,
 ) -> Request:
     """Put together what the mount wants to know of a request that uvicorn has parsed."""
     authority = b""
@@ -212,15 +210,16 @@ def make_request(
     if scheme == "https":
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         cert = tls.getpeercert(binary_form=True) if tls is not None else None
+    client: Address | Callable[[], Address | None] | None = partial(get_remote_addr, transport)
     if forwarded and config.proxy_headers:
-        scheme, client = _behind_proxy(config.forwarded_allow_ips, scheme, client, headers)
+        scheme, client = _behind_proxy(config.forwarded_allow_ips, scheme, get_remote_addr(transport), headers)
     host, port = split_authority(authority, scheme)
     return Request(method, scheme, host, port, path, query, headers, client, cert)
 
 
 def _behind_proxy(
-    trusted: Any, scheme: str, client: tuple[str, int] | None, headers: list[tuple[bytes, bytes]]
-) -> tuple[str, tuple[str, int] | None]:
+    trusted: Any, scheme: str, client: Address | None, headers: list[tuple[bytes, bytes]]
+) -> tuple[str, Address | None]:
     """Let uvicorn's own middleware decide what forwarded headers are worth."""
     scope: dict[str, Any] = {"type": "http", "scheme": scheme, "client": client, "headers": headers}
     seen: dict[str, Any] = {}
