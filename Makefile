@@ -47,7 +47,7 @@ test-js: js/node_modules/.stamp ## the tests of the JavaScript client
 	cd js && npm test --silent
 
 system-parts:
-	@sh tools/system_parts.sh redis-server chromium
+	@sh tools/system_parts.sh redis-server chromium ip
 
 check: lint types ## ruff, mypy, the import table, every snippet of README and docs
 	.venv/bin/python -m pytest -q tests/test_architecture.py tests/test_docs.py

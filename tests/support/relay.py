@@ -8,6 +8,10 @@ from contextlib import asynccontextmanager
 class Relay:
     """Passes bytes on, in both directions.
 
+    Args:
+        server_port: Where the server listens.
+        server_host: And on which address of the loopback net.
+
     Attributes:
         port: Where it listens.
         opened: Connections so far.
@@ -16,13 +20,14 @@ class Relay:
         to_server: Bytes that came from clients.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, server_host: str = "127.0.0.1") -> None:
         self.port = 0
         self.opened = 0
         self.lines: set[asyncio.StreamWriter] = set()
         self.to_client = 0
         self.to_server = 0
         self._server_port = server_port
+        self._server_host = server_host
         self._open = asyncio.Event()
         self._open.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +67,7 @@ class Relay:
         self.opened += 1
         self.lines.add(writer)
         try:
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+            from_server, to_server = await asyncio.open_connection(self._server_host, self._server_port)
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._pass(reader, to_server, True))
