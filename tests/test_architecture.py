@@ -42,17 +42,19 @@ ROOMS_TABLE = """
     options      | transports.options    | core ground
     longpoll     | transports.longpoll*  | transports contract options pubsub core token telemetry ground
     transports   | transports.*          | longpoll contract options core token telemetry ground
-    endpoint     | endpoint              | server presence longpoll transports contract options pubsub core token session telemetry ground
+    bus          | bus publisher*        | pubsub core ground
+    endpoint     | endpoint              | server bus presence longpoll transports contract options pubsub core token session telemetry ground
     serving      | serving* supervisor   | transports contract ground
     clients      | clients.*             | core ground
     integrations | integrations.*        | public ground
     cli          | cli.* __main__        | public serving ground
     testing      | testing.*             | *
-    public       | broadwing             | endpoint server presence token session telemetry pubsub core clients options ground
-    server       | *                     | endpoint presence contract options pubsub core token session telemetry ground
+    public       | broadwing             | endpoint bus server presence token session telemetry pubsub core clients options ground
+    server       | *                     | endpoint bus presence contract options pubsub core token session telemetry ground
 """
 # core          pure: bytes and messages in, events and effects out; no loop, socket, clock, chance or log (VALUES).
 # pubsub        messages are opaque to it: adapters carry bytes, the codec is handed in.
+# bus           the same for applications: messages are events with payloads; and the publisher for programs without a loop.
 # contract      where server and transports meet; the only thing either knows of the other. The endpoint joins the two.
 # longpoll      reaches a poll session on another node, hence the bus.
 # options       what can be set for each transport: plain values, read by all who deal with mounts.

@@ -23,6 +23,7 @@ from broadwing import (
     JoinError,
     LocalProtocolError,
     Ok,
+    PubSub,
     Reply,
     Socket,
     Stop,
@@ -32,7 +33,6 @@ from broadwing import (
     on,
 )
 from broadwing.pubsub.local import LocalAdapter
-from broadwing.pubsub.pubsub import PubSub
 from broadwing.socket import Routes
 from broadwing.socket_ref import SocketRef
 from tests.support.client import V1, V2
@@ -518,9 +518,7 @@ async def test_no_broadcast_comes_before_the_reply_of_a_join_that_waits_for_the_
             """There is nobody else."""
 
     bus = SlowBus()
-    endpoint = Endpoint()
-    old = endpoint.pubsub
-    endpoint.pubsub = PubSub(bus, codec=old._codec, dispatcher=endpoint.fastlane.dispatch)
+    endpoint = Endpoint(pubsub=PubSub(bus))
     try:
         client = await line(socket_of(Open), endpoint=endpoint)
         client.send_text("1", "1", "a:1", "phx_join")

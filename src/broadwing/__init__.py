@@ -4,6 +4,7 @@ Clients connect over WebSocket or long polling, join topics, push and receive ev
 and broadcasts. Every Phoenix client works against it unchanged.
 """
 
+from broadwing.bus import Messages, PubSub
 from broadwing.channel import Channel
 from broadwing.core.close import CloseCode
 from broadwing.core.messages import Broadcast
@@ -23,6 +24,9 @@ from broadwing.exceptions import (
     TokenMissing,
 )
 from broadwing.handlers import intercept, on
+from broadwing.publisher import Publisher
+from broadwing.pubsub.health import Health
+from broadwing.pubsub.pubsub import Subscription
 from broadwing.raw import RawSocket
 from broadwing.returns import Error, Ok, Reply, Stop
 from broadwing.socket import Socket
@@ -42,18 +46,23 @@ __all__ = [
     "DrainOptions",
     "Endpoint",
     "Error",
+    "Health",
     "JoinError",
     "LocalProtocolError",
     "LongPollOptions",
+    "Messages",
     "MissingSecret",
     "Ok",
     "ParameterFilter",
+    "PubSub",
     "PubSubUnavailable",
+    "Publisher",
     "RawSocket",
     "RemoteProtocolError",
     "Reply",
     "Socket",
     "Stop",
+    "Subscription",
     "Token",
     "TokenError",
     "TokenExpired",

@@ -76,7 +76,7 @@ async def join(runner: "ChannelRunner", message: Message, params: Any, predecess
 
 
 async def _subscribe(runner: "ChannelRunner") -> None:
-    pubsub = runner.connection.endpoint.pubsub
+    pubsub = runner.connection.endpoint.bus
     # The bus first: once attached, a broadcast could come before the reply to the join.
     ready = pubsub.prepare(runner.topic)
     try:

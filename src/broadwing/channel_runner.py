@@ -176,13 +176,13 @@ class ChannelRunner(Actor):
         transport = connection.transport
         assert transport is not None  # nothing is joined before the line is up
         self.lane = connection.endpoint.lane(connection.serializer, transport.format, self.route.intercepted)
-        subscribers, _ = connection.endpoint.pubsub.attach(self.topic, self, transport.sink, self.lane)
+        subscribers, _ = connection.endpoint.bus.attach(self.topic, self, transport.sink, self.lane)
         self.topic = subscribers.topic
 
     def detach(self) -> None:
         """End all subscriptions."""
         if self.lane is not None:
-            self.connection.endpoint.pubsub.detach(self.topic, self, self.lane)
+            self.connection.endpoint.bus.detach(self.topic, self, self.lane)
             self.lane = None
         for subscription in self.subscriptions or ():
             subscription.cancel()
@@ -216,7 +216,7 @@ class ChannelRunner(Actor):
         if not encoded.is_map and not encoded.binary:
             # Here rather than at the delivery, which from another thread happens when the caller has gone on.
             self.connection.serializer.broadcast(self.topic, event, encoded)
-        self.connection.endpoint.pubsub.broadcast(self.topic, Broadcast(self.topic, event, encoded), sender)
+        self.connection.endpoint.bus.broadcast(self.topic, Broadcast(self.topic, event, encoded), sender)
 
     def send_reply(self, ref: Any, status: str, payload: Any) -> None:
         """See `SocketRef.reply`."""
@@ -251,7 +251,7 @@ class ChannelRunner(Actor):
         if self.subscriptions is None:
             self.subscriptions = []
         self.subscriptions.append(
-            self.connection.endpoint.pubsub.subscribe(topic, lambda message: self._post_bounded((_INFO, message)))
+            self.connection.endpoint.bus.subscribe(topic, lambda message: self._post_bounded((_INFO, message)))
         )
 
     def unsubscribe(self, topic: str) -> None:

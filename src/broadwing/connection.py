@@ -58,7 +58,7 @@ class Connection(Intake):
         self.transport = transport
         name = self.mount.socket_id(self.socket)
         if name is not None:
-            self._id_subscription = self.endpoint.pubsub.subscribe(name, self._on_id_broadcast)
+            self._id_subscription = self.endpoint.bus.subscribe(name, self._on_id_broadcast)
 
     def received(self, opcode: int, data: bytes) -> None:
         """Take a whole message of the client."""

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from broadwing.bus import PubSub
 from broadwing.channel_runner import ChannelRunner
-from broadwing.core.codec import body
-from broadwing.core.envelope import Envelope
 from broadwing.core.messages import Broadcast
 from broadwing.core.origin import OriginCheck
 from broadwing.core.params import compile_path
@@ -18,21 +16,22 @@ from broadwing.drain import drain
 from broadwing.exceptions import ConfigurationError, MissingSecret
 from broadwing.fastlane import Fastlane, Lane
 from broadwing.mounts import SocketMount
-from broadwing.pubsub.adapters import adapter_for
-from broadwing.pubsub.pubsub import PubSub, Subscription
+from broadwing.pubsub.health import Health
+from broadwing.pubsub.pubsub import Subscription
 from broadwing.raw import RawSocket
 from broadwing.raw_connection import RawMount, RawRunner
 from broadwing.socket import Socket
 from broadwing.statistics import Statistics
-from broadwing.telemetry import ParameterFilter
+from broadwing.telemetry import PUBSUB_HEALTH, ParameterFilter, emit
 from broadwing.transports.asgi import AsgiLine, Receive, Scope, Send, refuse_plain_http
 from broadwing.transports.base import Format
+from broadwing.transports.health import HealthRoutes
 from broadwing.transports.lifespan import not_found, own_path, serve_lifespan
 from broadwing.transports.longpoll import LongPollEntrance
 from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
 from broadwing.transports.static import ClientFiles
 from broadwing.transports.websocket_entrance import WebSocketEntrance
-from broadwing.types import BUS_VARIABLE
+from broadwing.types import Unsubscribe
 
 logger = logging.getLogger("broadwing.endpoint")
 
@@ -45,15 +44,19 @@ class Endpoint:
     Args:
         app: The application that gets all requests that are not for a mounted socket; without one they get 404.
         secret_key_base: At least 20 characters, the same on all nodes; needed for tokens and long polling.
-        pubsub: How nodes reach each other: a URL, see `broadwing.pubsub.adapters`. By default a process is alone, and the workers of
-            one `broadwing serve --workers N` have a bus of their own.
+        pubsub: How nodes reach each other: a URL, see `broadwing.pubsub.adapters`, or a `PubSub` with settings of its own, which the
+            endpoint starts and stops unless it was started before. By default a process is alone, and the workers of one
+            `broadwing serve --workers N` have a bus of their own.
         host: The host that web pages of this site are served from, for `check_origin=True`.
         check_origin: Which web pages may connect; see `broadwing.core.origin`. Mounts may say otherwise.
         filter_parameters: What is kept out of logs: substrings of keys, or a `ParameterFilter`.
         client_path: Where the JavaScript client is served: pages import `/broadwing/broadwing.js`; `None` serves none.
+        health_path: Below which probes are answered: `/live` while the loop turns, `/ready` while it should be sent clients;
+            `None` answers none.
 
     Attributes:
         pubsub: Topics and who listens to them.
+        bus: The engine of `pubsub`, for connections.
         statistics: Counters of what should be rare.
     """
 
@@ -62,11 +65,12 @@ class Endpoint:
         app: Any = None,
         *,
         secret_key_base: str | None = None,
-        pubsub: str | None = None,
+        pubsub: str | PubSub | None = None,
         host: str | None = "localhost",
         check_origin: OriginCheck = True,
         filter_parameters: Sequence[str] | ParameterFilter = ("password", "token"),
         client_path: str | None = "/broadwing",
+        health_path: str | None = "/broadwing/health",
     ) -> None:
         self.app = app
         self._secret_key_base = secret_key_base
@@ -77,17 +81,18 @@ class Endpoint:
         )
         self.statistics = Statistics()
         self.fastlane = Fastlane()
-        self.pubsub = PubSub(
-            adapter_for(pubsub or os.environ.get(BUS_VARIABLE, "local://")),
-            codec=Envelope(),
-            dispatcher=self.fastlane.dispatch,
-        )
+        self.pubsub = pubsub if isinstance(pubsub, PubSub) else PubSub(pubsub or None)
+        self.bus = self.pubsub.engine
+        self.bus.serve(self.fastlane.dispatch)
+        self.bus.on_health(self._tell_health)
         self.is_draining = False
+        self._health = HealthRoutes(health_path) if health_path is not None else None
         self._client = ClientFiles(client_path) if client_path is not None else None
         self._websockets: list[tuple[WebSocketEntrance, DrainOptions | None]] = []
         self._longpolls: list[tuple[LongPollEntrance, DrainOptions | None]] = []
         self._lanes: dict[tuple[Serializer, Format, frozenset[str]], Lane] = {}
         self._lingering: set[ChannelRunner | RawRunner] = set()
+        self._has_started_bus = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._drained: asyncio.Task[None] | None = None
@@ -154,7 +159,7 @@ class Endpoint:
         polls = options(LongPollOptions, longpoll)
         if polls is not None:
             at = compile_path(path.rstrip("/") + polls.path)
-            self._longpolls.append((LongPollEntrance(mount, at, polls, pubsub=self.pubsub, **common), draining))
+            self._longpolls.append((LongPollEntrance(mount, at, polls, pubsub=self.bus, **common), draining))
 
     def websocket_entrance(self, path: str) -> tuple[WebSocketEntrance, dict[str, str]] | None:
         """Find what is mounted for WebSockets at `path`."""
@@ -180,23 +185,49 @@ class Endpoint:
 
         Delivery: at most once, in order per publisher and topic. Cancellation: not a switch point.
         """
-        self.pubsub.broadcast(topic, _broadcast(topic, event, payload))
+        self.pubsub.broadcast(topic, event, payload)
 
     def broadcast_from(self, sender: Subscription, topic: str, event: str, payload: Any) -> None:
         """Like `broadcast`, but not to the subscription `sender`."""
-        self.pubsub.broadcast(topic, _broadcast(topic, event, payload), sender)
+        self.pubsub.broadcast_from(sender, topic, event, payload)
 
     def local_broadcast(self, topic: str, event: str, payload: Any) -> None:
         """Like `broadcast`, on this node only."""
-        self.pubsub.local_broadcast(topic, _broadcast(topic, event, payload))
+        self.pubsub.local_broadcast(topic, event, payload)
 
     def local_broadcast_from(self, sender: Subscription, topic: str, event: str, payload: Any) -> None:
         """Like `broadcast_from`, on this node only."""
-        self.pubsub.local_broadcast(topic, _broadcast(topic, event, payload), sender)
+        self.pubsub.local_broadcast_from(sender, topic, event, payload)
 
     def subscribe(self, topic: str, callback: Callable[[Broadcast], object]) -> Subscription:
-        """Call `callback` with every `Broadcast` on `topic`, in the loop, until the subscription is cancelled."""
+        """Call `callback` with every `Broadcast` on `topic`, in the loop, until the subscription is cancelled.
+
+        See `PubSub.subscribe`; for an asynchronous iterator, `endpoint.pubsub.listen(topic)`.
+        """
         return self.pubsub.subscribe(topic, callback)
+
+    # Health.
+
+    @property
+    def health(self) -> Health:
+        """How the bus is; see `PubSub.health`."""
+        return self.pubsub.health
+
+    def on_health(self, observer: Callable[[Health], object]) -> Unsubscribe:
+        """Call `observer` with the new `Health` of the bus whenever it changes, in the loop; the returned function ends it."""
+        return self.pubsub.on_health(observer)
+
+    @property
+    def unready(self) -> str | None:
+        """Why no clients should be sent here: `starting`, `draining`, `stopped`, `bus down` or `bus deaf`; `None`: they should."""
+        if self.is_draining:
+            return "stopped" if self._loop is None else "draining"
+        if self._loop is None or not self.bus.is_started:
+            return "starting"
+        return None if self.health is Health.UP else f"bus {self.health.value}"
+
+    def _tell_health(self, health: Health) -> None:
+        emit(PUBSUB_HEALTH, {}, {"endpoint": self, "health": health})
 
     # For connections.
 
@@ -239,7 +270,9 @@ class Endpoint:
             self._thread = threading.get_ident()
             self._drained = None
             self._set_draining(False)
-            await self.pubsub.start()
+            if self._has_started_bus or not self.bus.is_started:
+                self._has_started_bus = True
+                await self.bus.start()
 
     async def drain(self) -> None:
         """Send all connections away as the mounts' `drainer` says; returns when they are gone. Idempotent."""
@@ -297,7 +330,9 @@ class Endpoint:
         await self.settle()
         for entrance, _ in self._websockets:
             entrance.sweeper.stop()
-        await self.pubsub.stop()
+        if self._has_started_bus:
+            self._has_started_bus = False
+            await self.pubsub.stop()
         self._loop = None
 
     # ASGI.
@@ -307,8 +342,11 @@ class Endpoint:
         if scope["type"] == "lifespan":
             await serve_lifespan(self, scope, receive, send)
             return
-        await self.start()
         path = own_path(scope)
+        if scope["type"] == "http" and self._health is not None and self._health.has(path):
+            await self._health.serve(scope, path, send, self)
+            return
+        await self.start()
         if scope["type"] == "websocket":
             found = self.websocket_entrance(path)
             if found is not None:
@@ -339,9 +377,3 @@ def _entrance(mounted: list[tuple[_E, DrainOptions | None]], path: str) -> tuple
         if variables is not None:
             return entrance, variables
     return None
-
-
-def _broadcast(topic: Any, event: Any, payload: Any) -> Broadcast:
-    if not isinstance(topic, str) or not isinstance(event, str):
-        raise ConfigurationError(f"topic and event are strings, got {topic!r} and {event!r}")
-    return Broadcast(topic, event, body(payload))

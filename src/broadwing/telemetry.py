@@ -8,6 +8,7 @@ Events and their fields (durations in seconds):
 | `channel_joined` | `duration` | `result`, `params`, `channel` |
 | `channel_handled_in` | `duration` | `event`, `ref`, `payload`, `channel` |
 | `socket_drain` | `count`, `total`, `index`, `rounds` | `endpoint`, `socket`, `interval` |
+| `pubsub_health` | | `endpoint`, `health` (a `Health`: the bus came up, went down, or the node was found deaf) |
 
 Source: Phoenix `lib/phoenix/logger.ex`.
 """
@@ -22,7 +23,8 @@ SOCKET_CONNECTED: Final = "socket_connected"
 CHANNEL_JOINED: Final = "channel_joined"
 CHANNEL_HANDLED_IN: Final = "channel_handled_in"
 SOCKET_DRAIN: Final = "socket_drain"
-EVENTS: Final = (SOCKET_CONNECTED, CHANNEL_JOINED, CHANNEL_HANDLED_IN, SOCKET_DRAIN)
+PUBSUB_HEALTH: Final = "pubsub_health"
+EVENTS: Final = (SOCKET_CONNECTED, CHANNEL_JOINED, CHANNEL_HANDLED_IN, SOCKET_DRAIN, PUBSUB_HEALTH)
 
 Watcher: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, Any]], object]
 """Called with the event's name, its measurements and its metadata, in the loop; it must not block."""

@@ -154,7 +154,7 @@ async def test_a_message_that_is_elsewhere_is_told_of(stage: Stage) -> None:
     publisher.answers.put_nowait(b"PONG")
     publisher.answers.put_nowait(ResponseError("MOVED 15495 127.0.0.1:7002"))
     async with asyncio.timeout(5):
-        await stage.link.drain()
+        await stage.link.flush()
     assert stage.moved == [None]
 
 

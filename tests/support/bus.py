@@ -65,6 +65,7 @@ class MemoryAdapter:
         self.is_up = False
         self.bus = bus
         self.wanted: set[str] = set()
+        self.unconfirmed: dict[str, asyncio.Future[None]] = {}
         self.subscribed: set[str] = set()
         self.receive: Receive = lambda topic, data: None
         self.changed: Callable[[], None] = lambda: None
@@ -80,6 +81,12 @@ class MemoryAdapter:
         if self in self.bus.clients:
             self.bus.clients.remove(self)
 
+    async def flush(self) -> None:
+        self.must_be_up()
+        done = asyncio.get_running_loop().create_future()
+        self.bus.do(lambda: done.set_result(None))
+        await done
+
     async def reconnect(self) -> None:
         if self.is_up:
             self.disconnected()
@@ -88,7 +95,7 @@ class MemoryAdapter:
     def connected(self) -> None:
         self.is_up = True
         for topic in self.wanted:
-            self.send_subscription(topic, None)
+            self.send_subscription(topic, self.unconfirmed.pop(topic, None))
         self.changed()
 
     def disconnected(self) -> None:
@@ -101,6 +108,8 @@ class MemoryAdapter:
         confirmation = asyncio.get_running_loop().create_future()
         if self.is_up:
             self.send_subscription(topic, confirmation)
+        else:
+            self.unconfirmed[topic] = confirmation
         return confirmation
 
     def send_subscription(self, topic: str, confirmation: "asyncio.Future[None] | None") -> None:

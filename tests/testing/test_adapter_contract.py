@@ -67,6 +67,28 @@ class Lossy(MemoryAdapter):
             super().publish(topic, data)
 
 
+class Careless(MemoryAdapter):
+    """Says that the bus has what still waits here."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        self.must_be_up()
+        self.kept = asyncio.get_running_loop().call_later(0.02, super().publish, topic, data)
+
+    async def flush(self) -> None:
+        self.must_be_up()
+
+    async def reconnect(self) -> None:
+        self.kept.cancel()
+
+
+class Late(MemoryAdapter):
+    """Forgets what was subscribed to before its start."""
+
+    async def start(self, receive: Receive, changed: Callable[[], None]) -> None:
+        self.wanted.clear()
+        await super().start(receive, changed)
+
+
 class Cutting(MemoryAdapter):
     """Has a limit for messages that it does not speak of."""
 
@@ -170,6 +192,8 @@ FAULTS = [
     (Swapping, "test_messages_of_one_publisher_arrive_in_order"),
     (Hasty, "test_what_is_broadcast_after_a_subscription_is_confirmed_arrives"),
     (Lossy, "test_many_topics_in_one_turn_arrive_whole"),
+    (Careless, "test_what_was_flushed_survives_the_loss_of_the_connections"),
+    (Late, "test_a_subscription_made_before_the_start_counts_after_it"),
     (Cutting, "test_payloads_of_any_size_and_all_bytes_arrive"),
     (Lowering, "test_topics_that_look_alike_are_kept_apart"),
     (Strict, "test_any_topic_can_be_used"),

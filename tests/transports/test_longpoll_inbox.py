@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from broadwing import PubSubUnavailable, Token
+from broadwing import PubSubUnavailable, Token, bus
 from broadwing.core.close import CloseCode
 from broadwing.core.codec import Body
-from broadwing.core.envelope import Envelope
 from broadwing.core.etf import Atom
 from broadwing.core.longpoll_relay import EVENT, Answer, Verdict, pack
 from broadwing.core.messages import Broadcast
@@ -86,6 +85,9 @@ class WireAdapter:
     async def stop(self) -> None:
         """Disconnect."""
         self.receive, self.is_up = None, False
+
+    async def flush(self) -> None:
+        """What is published has arrived."""
 
     async def reconnect(self) -> None:
         """There is nothing to it."""
@@ -184,11 +186,9 @@ def entrance_of(house: House, mount: str = "/socket") -> LongPollEntrance:
 
 
 def make_endpoint(between: Bus | Wire | None = None) -> Ground:
-    endpoint = Ground()
-    if isinstance(between, Wire):
-        endpoint.pubsub = PubSub(between.adapter(), codec=Envelope(), dispatcher=endpoint.fastlane.dispatch)
-    else:
-        endpoint.pubsub = between or Bus(endpoint.pubsub)
+    endpoint = Ground(pubsub=bus.PubSub(between.adapter()) if isinstance(between, Wire) else None)
+    if not isinstance(between, Wire):
+        endpoint.bus = endpoint.pubsub.engine = between or Bus(endpoint.bus)
     settings = {"window": WINDOW, "pubsub_timeout": PUBSUB_TIMEOUT}
     endpoint.socket("/socket", UserSocket, websocket=False, longpoll=settings)
     endpoint.socket("/other", UserSocket, websocket=False, longpoll=settings)
@@ -197,8 +197,8 @@ def make_endpoint(between: Bus | Wire | None = None) -> Ground:
 
 
 def bus_of(endpoint: Ground) -> Bus:
-    assert isinstance(endpoint.pubsub, Bus)
-    return endpoint.pubsub
+    assert isinstance(endpoint.bus, Bus)
+    return endpoint.bus
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 """The command `broadwing`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from broadwing.serving import serve as run
 from broadwing.serving_worker import is_worker, serve_worker
 from broadwing.supervisor import supervise
+from broadwing.types import BUS_VARIABLE
 
 app = typer.Typer(
     help="Phoenix Channels for Python.",
@@ -32,6 +34,9 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 chooses a free one.")] = 4000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Processes behind the port, joined by a bus of their own.")] = 1,
+    bus: Annotated[
+        str | None, typer.Option(help="URL of the bus to join, so that others can; also BROADWING_BUS.")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning, error or critical.")] = "info",
     ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate chain, for https.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
@@ -40,6 +45,8 @@ def serve(
     if ":" not in application:
         raise typer.BadParameter(f"{application!r} names no attribute; write module:attribute, e.g. chat:endpoint")
     sys.path.insert(0, str(Path.cwd()))
+    if bus is not None:
+        os.environ[BUS_VARIABLE] = bus  # of the workers too; an endpoint that names a bus of its own keeps that
     options = {
         "log_level": log_level,
         "ssl_certfile": str(ssl_certfile) if ssl_certfile else None,

@@ -32,8 +32,12 @@ class Adapter(Protocol):
         """Drop the connections and make new ones, subscriptions included: this node was found deaf."""
         ...
 
+    async def flush(self) -> None:
+        """Wait until the bus has all that was published. Raises PubSubUnavailable when it is away or the connection breaks."""
+        ...
+
     def subscribe(self, topic: str) -> Awaitable[None] | None:
-        """Somebody here listens to `topic` now. Await it for the bus's confirmation; `None`: none is needed."""
+        """Somebody here listens to `topic` now; perhaps before `start`. Await it for the bus's confirmation; `None`: none is needed."""
         ...
 
     def unsubscribe(self, topic: str) -> None:

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
+from broadwing.exceptions import PubSubUnavailable
 from broadwing.pubsub.adapter import Receive
 from broadwing.pubsub.broker_frames import Frames
-from broadwing.pubsub.broker_life import START_TIMEOUT
+from broadwing.pubsub.broker_life import START_TIMEOUT, STOP_TIMEOUT
 
 logger = logging.getLogger("broadwing.pubsub")
 
@@ -45,8 +46,8 @@ class Servers(Protocol[Named]):
         """Make new connections."""
         ...
 
-    async def drain(self) -> None:
-        """Wait until the servers have got everything, or for as long as a node may take to leave."""
+    async def flush(self) -> None:
+        """Wait until the servers have got everything. Raises PubSubUnavailable when a connection is away, or breaks."""
         ...
 
     def subscribe(self, name: Named, waiter: Waiter, /) -> None:
@@ -113,13 +114,19 @@ class BrokerAdapter(ABC, Generic[Name]):
 
     async def stop(self) -> None:
         """Send what was published, for at most two seconds, and disconnect; idempotent."""
-        await self._servers.drain()
+        with contextlib.suppress(TimeoutError, PubSubUnavailable):
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._servers.flush()
         self._on_change = None  # an orderly end is no outage
         await self._servers.stop()
         self._on_message = None
         for waiter in list(self._waiting.values()):
             waiter.cancel()
         await asyncio.sleep(0)  # the loop closes sockets in its next turn
+
+    async def flush(self) -> None:
+        """Wait until the broker has taken everything; raises PubSubUnavailable."""
+        await self._servers.flush()
 
     async def reconnect(self) -> None:
         """Make new connections; subscriptions are asked for again."""

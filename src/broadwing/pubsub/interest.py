@@ -22,8 +22,16 @@ class Interest:
     def __init__(self, adapter: Adapter, timeout: float) -> None:
         self._adapter = adapter
         self._timeout = timeout
+        self._begun = False
         self._wanted: dict[str, int] = {}
         self._confirming: dict[str, asyncio.Future[None]] = {}
+
+    def begin(self) -> None:
+        """Tell the bus from now on, and of what was wanted before there was a loop."""
+        if not self._begun:
+            self._begun = True
+            for topic in self._wanted:
+                self._ask(topic)
 
     def add(self, topic: str) -> Awaitable[None] | None:
         """Want `topic` once more.
@@ -33,13 +41,8 @@ class Interest:
         """
         count = self._wanted.get(topic, 0)
         self._wanted[topic] = count + 1
-        if count == 0:
-            ready = self._adapter.subscribe(topic)
-            if ready is None:
-                return None
-            future = asyncio.ensure_future(ready)
-            self._confirming[topic] = future
-            future.add_done_callback(lambda done: self._confirmed(topic, done))
+        if count == 0 and self._begun:
+            self._ask(topic)
         waiting = self._confirming.get(topic)
         return _Confirmation(self, topic, waiting) if waiting is not None else None
 
@@ -50,7 +53,20 @@ class Interest:
             self._wanted[topic] = count - 1
         elif count == 1:
             del self._wanted[topic]
-            self._adapter.unsubscribe(topic)
+            if self._begun:
+                self._adapter.unsubscribe(topic)
+
+    async def confirmed(self, topic: str) -> None:
+        """Wait for a topic's confirmation, if one is awaited."""
+        confirmation = self._confirming.get(topic)
+        if confirmation is not None:
+            await self.wait(topic, confirmation)
+
+    def _ask(self, topic: str) -> None:
+        ready = self._adapter.subscribe(topic)
+        if ready is not None:
+            future = self._confirming[topic] = asyncio.ensure_future(ready)
+            future.add_done_callback(lambda done: self._confirmed(topic, done))
 
     def _confirmed(self, topic: str, done: asyncio.Future[None]) -> None:
         if self._confirming.get(topic) is done:

@@ -24,6 +24,9 @@ class LocalAdapter:
         """Forget it."""
         self._receive = None
 
+    async def flush(self) -> None:
+        """There is nobody to send to."""
+
     async def reconnect(self) -> None:
         """There is nothing to reconnect to."""
 

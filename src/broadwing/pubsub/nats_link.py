@@ -1,7 +1,6 @@
 """The connection to NATS: one at a time, to one of the servers, and what was asked of it while it was away."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 from broadwing.exceptions import PubSubUnavailable
 from broadwing.pubsub.broker import Waiter
-from broadwing.pubsub.broker_life import CONFIRM_TIMEOUT, CONNECT_TIMEOUT, STOP_TIMEOUT, Life
+from broadwing.pubsub.broker_life import CONFIRM_TIMEOUT, CONNECT_TIMEOUT, Life
 from broadwing.pubsub.broker_url import Host
 from broadwing.pubsub.nats_line import Access, Line
 
@@ -83,15 +82,26 @@ class Link:
         """Make a new connection, to another server if there is one."""
         await self._life.renew()
 
-    async def drain(self) -> None:
-        """Wait until the server has got everything, or for as long as a node may take to leave."""
+    async def flush(self) -> None:
+        """Wait until the server has got everything that was published so far.
+
+        Raises:
+            PubSubUnavailable: No server is connected, or the connection broke meanwhile.
+        """
         line = self._line
         if line is None or not self.is_up:
-            return
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(STOP_TIMEOUT):
+            raise PubSubUnavailable(f"{self._name} is not connected")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                ended = tasks.create_task(line.ended())
                 await self._flush(line)
                 await line.round_trip()
+                ended.cancel()
+        except* ConnectionError as errors:
+            broken = errors
+        else:
+            return
+        raise PubSubUnavailable(f"the connection to {self._name} broke; messages may be lost") from broken
 
     def subscribe(self, subject: str, waiter: Waiter) -> None:
         """Listen to a subject; `waiter` learns when the server does."""

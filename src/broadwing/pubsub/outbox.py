@@ -33,6 +33,7 @@ class Outbox:
         self._limit = limit
         self._topics: dict[str, list[bytes]] = {}
         self._scheduled = False
+        self._flushes: list[asyncio.Future[None]] = []
         self.waiting = 0
 
     def check(self) -> None:
@@ -88,6 +89,19 @@ class Outbox:
                 if self._adapter.is_up:
                     self._scheduled = True
                     asyncio.get_running_loop().call_later(0.01, self.flush)
+
+        if self._flushes and not self.waiting:
+            flushes, self._flushes = self._flushes, []
+            for future in flushes:
+                if not future.done():
+                    future.set_result(None)
+
+    async def emptied(self) -> None:
+        """Wait until nothing waits here; while the bus is down, something may."""
+        if self.waiting:
+            future = asyncio.get_running_loop().create_future()
+            self._flushes.append(future)
+            await future
 
     def _send(self, topic: str, messages: list[bytes]) -> int:
         """Hand over one topic's messages; returns how many were taken."""

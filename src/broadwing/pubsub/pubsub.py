@@ -1,12 +1,15 @@
-"""Publish and subscribe by topic, on this node and through an adapter on all others."""
+"""Publish and subscribe by topic, on this node and through an adapter on all others.
+
+This is the engine: its messages are opaque. What applications use is `broadwing.PubSub`, which speaks of events and payloads.
+"""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Generator, Hashable
 from threading import get_ident
 from typing import Any, Protocol
 
-from broadwing.exceptions import EnvelopeError
+from broadwing.exceptions import ConfigurationError, EnvelopeError, LocalProtocolError, PubSubUnavailable
 from broadwing.pubsub.adapter import Adapter
 from broadwing.pubsub.batch import pack, unpack
 from broadwing.pubsub.health import CANARY_TOPIC, Health, Watch
@@ -14,6 +17,7 @@ from broadwing.pubsub.interest import Interest
 from broadwing.pubsub.local import LocalAdapter
 from broadwing.pubsub.outbox import Outbox, Policy
 from broadwing.pubsub.registry import Registry, Sink, Subscribers
+from broadwing.types import Unsubscribe
 
 logger = logging.getLogger("broadwing.pubsub")
 
@@ -38,20 +42,23 @@ def deliver_to_all(subscribers: Subscribers, message: Any, sender: Hashable) -> 
     # Lists, because a subscriber may end its subscription or make others.
     count = 0
     for members in list(subscribers.groups.values()):
-        if sender is None:
-            count += len(members)
-            for sink in list(members.values()):
+        for key, sink in list(members.items()):
+            if sender is not None and key is sender:
+                continue
+            count += 1
+            try:
                 sink.write(message)
-        else:
-            for key, sink in list(members.items()):
-                if key is not sender:
-                    sink.write(message)
-                    count += 1
+            except Exception:  # one subscriber's fault must not keep the message from the others
+                logger.exception("a subscriber of %r raised", subscribers.topic)
     return count
 
 
 class Subscription:
-    """One subscription; end it with `cancel()`."""
+    """One subscription; end it with `cancel()`.
+
+    It counts on this node at once. `await` it to know that what other nodes send from then on arrives too: that waits for
+    the bus's confirmation, or not at all while the bus is down. Cancelling that wait ends the subscription.
+    """
 
     __slots__ = ("_pubsub", "topic", "write")
 
@@ -63,6 +70,14 @@ class Subscription:
     def cancel(self) -> None:
         """Unsubscribe; calling it again is a no-op."""
         self._pubsub.detach(self.topic, self)
+
+    def __await__(self) -> Generator[Any, None, "Subscription"]:
+        try:
+            yield from self._pubsub.confirmed(self.topic).__await__()
+        except asyncio.CancelledError:
+            self.cancel()  # whoever would have ended it never got hold of it
+            raise
+        return self
 
 
 class PubSub:
@@ -83,6 +98,7 @@ class PubSub:
     Attributes:
         registry: Who listens on this node.
         dropped: Messages from the bus that were not ours, and were dropped.
+        is_started: Whether messages of other nodes arrive.
     """
 
     def __init__(
@@ -104,9 +120,20 @@ class PubSub:
         self._outbox = Outbox(self._adapter, on_unavailable, queue_limit)
         self._interest = Interest(self._adapter, canary_timeout)
         self._watch = Watch(self._adapter, canary_interval, canary_timeout, self._tell)
-        self._observers: list[Callable[[Health], object]] = []
+        self._observers: list[list[Callable[[Health], object]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
+        self.is_started = False
+
+    def serve(self, dispatcher: Dispatcher) -> None:
+        """Have an endpoint's dispatcher do the local delivery.
+
+        Raises:
+            ConfigurationError: Another endpoint's does already: two would not keep the order between their clients.
+        """
+        if self._dispatch is not deliver_to_all:
+            raise ConfigurationError("a PubSub belongs to one endpoint; give each one its own, with the same URL")
+        self._dispatch = dispatcher
 
     @property
     def node_name(self) -> str:
@@ -123,23 +150,61 @@ class PubSub:
         """How the bus is; `UP` for a process that is alone."""
         return Health.UP if self._adapter.is_alone else self._watch.health
 
-    def on_health(self, observer: Callable[[Health], object]) -> None:
-        """Call `observer` with the new `Health` whenever it changes, in the loop."""
-        self._observers.append(observer)
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for the bus."""
+        return self._outbox.waiting
+
+    def on_health(self, observer: Callable[[Health], object]) -> Unsubscribe:
+        """Call `observer` with the new `Health` whenever it changes, in the loop; the returned function ends it."""
+        entry = [observer]
+        self._observers.append(entry)
+
+        def forget() -> None:
+            self._observers = [other for other in self._observers if other is not entry]
+
+        return forget
 
     async def start(self) -> None:
         """Connect to the bus; messages of other nodes arrive from now on. Does not wait for a bus that is down."""
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
+        self._interest.begin()
         await self._adapter.start(self._receive, self._changed)
         if not self._adapter.is_alone:
             self._watch.start()
+        self.is_started = True
 
     async def stop(self) -> None:
         """Send what waits if the bus is up, then leave it. Local subscriptions stay."""
+        self.is_started = False
         await self._watch.stop()
         self._outbox.flush()
         await self._adapter.stop()
+
+    async def flush(self) -> None:
+        """Wait until the bus has taken everything that was broadcast so far; as long as it is down, if need be.
+
+        Raises:
+            PubSubUnavailable: The connection broke meanwhile, so that nobody knows.
+
+        Cancellation: ends the waiting and nothing else.
+        """
+        await self._outbox.emptied()
+        await self._adapter.flush()
+
+    async def confirmed(self, topic: str) -> None:
+        """Wait until the bus has confirmed the interest in `topic`, is down, or takes too long.
+
+        Raises:
+            LocalProtocolError: It was not started.
+        """
+        if not self.is_started:
+            raise LocalProtocolError(
+                "a subscription was awaited before the bus was started, so nothing can confirm it; enter `async with pubsub:` "
+                "or start the endpoint first"
+            )
+        await self._interest.confirmed(topic)
 
     def subscribe(self, topic: str, callback: Callable[[Any], object]) -> Subscription:
         """Call `callback` with every message on `topic`, in the loop.
@@ -195,7 +260,7 @@ class PubSub:
         """
         if self._loop is not None and get_ident() != self._thread:
             self._outbox.check()
-            self._loop.call_soon_threadsafe(self.broadcast, topic, message, sender)
+            self._in_loop(self.broadcast, topic, message, sender)
             return
         if not self._adapter.is_alone:
             self._outbox.put(topic, self._codec.encode(message))
@@ -206,20 +271,34 @@ class PubSub:
     def local_broadcast(self, topic: str, message: Any, sender: Hashable = None) -> None:
         """Send a message to this node's subscribers only. Callable from any thread."""
         if self._loop is not None and get_ident() != self._thread:
-            self._loop.call_soon_threadsafe(self._deliver, topic, message, sender)
+            self._in_loop(self._deliver, topic, message, sender)
         else:
             self._deliver(topic, message, sender)
 
     def direct_broadcast(self, node: str, topic: str, message: Any) -> None:
-        """Send a message to one node's subscribers; an unknown node is a no-op.
+        """Send a message to one node's subscribers; an unknown node is a no-op. Callable from any thread.
+
+        It waits in no queue, whatever the policy: from another thread the log tells of a bus that is down.
 
         Raises:
             PubSubUnavailable: The bus is down or full.
         """
+        if self._loop is not None and get_ident() != self._thread:
+            self._in_loop(self.direct_broadcast, node, topic, message)
+            return
         data = pack([self._codec.encode(message)])
         if self._outbox.waiting:
             self._outbox.flush()  # what was broadcast before comes before
         self._adapter.publish_to(node, topic, data)
+
+    def _in_loop(self, function: Callable[..., object], *args: Any) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError as error:  # closed
+            raise PubSubUnavailable(
+                "the loop that the bus was started in has ended, so the message was not sent to anybody"
+            ) from error
 
     def _deliver(self, topic: str, message: Any, sender: Hashable) -> None:
         subscribers = self.registry.topics.get(topic)
@@ -260,7 +339,7 @@ class PubSub:
         self._outbox.flush()
 
     def _tell(self, health: Health) -> None:
-        for observer in list(self._observers):
+        for (observer,) in list(self._observers):
             try:
                 observer(health)
             except Exception:  # an observer's fault must not end the watch

@@ -78,9 +78,18 @@ class Cluster:
         """Make new connections, to the servers of now."""
         await asyncio.gather(self._life.renew(), *(link.renew() for link in list(self._links.values())))
 
-    async def drain(self) -> None:
-        """Wait until all servers have answered everything, or for as long as a node may take to leave."""
-        await asyncio.gather(*(link.drain() for link in list(self._links.values())))
+    async def flush(self) -> None:
+        """Wait until all servers have answered everything that was published so far.
+
+        Raises:
+            PubSubUnavailable: One of them is away, or its connection broke; the others have been waited for.
+        """
+        if not self._links:
+            raise PubSubUnavailable("no server of the cluster is connected")
+        results = await asyncio.gather(*(link.flush() for link in self._links.values()), return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
 
     def subscribe(self, channel: bytes, waiter: Waiter) -> None:
         """Listen to a channel, where its slot is."""

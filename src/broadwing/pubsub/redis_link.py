@@ -1,7 +1,6 @@
 """One Redis server: a connection that listens and one that publishes, and what was asked of them while they were away."""
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseErr
 
 from broadwing.exceptions import PubSubUnavailable
 from broadwing.pubsub.broker import Waiter
-from broadwing.pubsub.broker_life import CONFIRM_TIMEOUT, CONNECT_TIMEOUT, STOP_TIMEOUT, Life
+from broadwing.pubsub.broker_life import CONFIRM_TIMEOUT, CONNECT_TIMEOUT, Life
 from broadwing.pubsub.redis_line import Access, Line, command
 from broadwing.pubsub.redis_places import Place
 
@@ -71,7 +70,8 @@ class Link:
         self._messages: list[bytes] = []
         self._queued = 0
         self._unanswered = 0
-        self._answered = asyncio.Event()
+        self._answers = 0
+        self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._heard = [False, False]
         self._refused = 0
         self.channels: dict[bytes, Waiter] = {}
@@ -97,13 +97,19 @@ class Link:
         """Make new connections."""
         await self._life.renew()
 
-    async def drain(self) -> None:
-        """Wait until the server has answered everything, or for as long as a node may take to leave."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT):
-                while self.is_up and (self._messages or self._unanswered):
-                    self._answered.clear()
-                    await self._answered.wait()
+    async def flush(self) -> None:
+        """Wait until the server has answered everything that was published so far.
+
+        Raises:
+            PubSubUnavailable: The server is away, or the connection broke meanwhile.
+        """
+        if not self.is_up:
+            raise PubSubUnavailable(f"{self._place.name} is not connected")
+        left = self._unanswered + len(self._messages)
+        if left:
+            future = asyncio.get_running_loop().create_future()
+            self._flushes.append((self._answers + left, future))
+            await future
 
     def subscribe(self, channel: bytes, waiter: Waiter) -> None:
         """Listen to a channel; `waiter` learns when the server does."""
@@ -167,7 +173,12 @@ class Link:
                 await self._keep_alive()
         finally:
             self._live = False
-            self._answered.set()
+            flushes, self._flushes = self._flushes, deque()
+            for _, future in flushes:
+                if not future.done():
+                    future.set_exception(
+                        PubSubUnavailable(f"the connection to {self._place.name} broke; messages may be lost")
+                    )
             for line in lines:
                 await line.close()
 
@@ -275,8 +286,11 @@ class Link:
                     logger.error("%s refuses a message (%d so far): %s", self._place.name, self._refused, error)
             self._heard[1] = True
             self._unanswered -= 1
-            if not self._unanswered and not self._messages:
-                self._answered.set()
+            self._answers += 1
+            while self._flushes and self._flushes[0][0] <= self._answers:
+                future = self._flushes.popleft()[1]
+                if not future.done():
+                    future.set_result(None)
 
 
 def _is_elsewhere(error: ResponseError) -> bool:

@@ -118,7 +118,7 @@ class ZmqAdapter:
         self._context.max_sockets = 8192  # three for each other node
         self._mesh = Mesh(self.node_name, self._id, self._settings, self._places, self._context, self._say)
         self._intake = Intake(
-            self.node_name, self._id, receive, self._mesh.greeted, self._mesh.parted, self._mesh.answered
+            self.node_name, self._id, receive, self._mesh.greeted, self._mesh.asked, self._mesh.answered
         )
         if self._settings.curve is not None:
             self._doorkeeper = Doorkeeper(self._context, self._settings.curve)
@@ -144,8 +144,8 @@ class ZmqAdapter:
             task.cancel()
             await asyncio.wait((task,))
         self._flush()
-        mesh.part()
-        await self._until(mesh, lambda: mesh.is_parted, LINGER)
+        tokens = mesh.ask(leaves=True)
+        await self._until(mesh, lambda: mesh.is_read(tokens), LINGER)
         self.is_up = False  # here, so that nobody is told
         self._unbind()
         mesh.hang_up(LINGER)
@@ -154,6 +154,19 @@ class ZmqAdapter:
             self._doorkeeper.socket.close()
             self._doorkeeper = None
         await _terminate(context)
+
+    async def flush(self) -> None:
+        """Wait until all nodes that can answer have read everything, and nothing waits here for the others.
+
+        A node that is lost meanwhile is not waited for: what is lost with it is lost for it alone.
+        """
+        mesh = self._joined()
+        self._flush()
+        tokens = mesh.ask(leaves=False)
+        try:
+            await self._until(mesh, lambda: mesh.is_read(tokens), None)
+        finally:
+            mesh.forget_questions(tokens)
 
     async def reconnect(self) -> None:
         """Bind and dial anew."""
@@ -316,8 +329,8 @@ class ZmqAdapter:
                 logger.debug("this node cannot join the bus yet: %s", error)
         return self.is_up
 
-    async def _until(self, mesh: Mesh, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = self._loop.time() + seconds
+    async def _until(self, mesh: Mesh, condition: Callable[[], bool], seconds: float | None) -> None:
+        deadline = self._loop.time() + seconds if seconds is not None else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while not condition():

@@ -2,7 +2,7 @@
 
     bytes 0-2    "bzq"
     byte 3       version, 1
-    byte 4       kind: 1 messages for everybody, 2 messages for one node, 3 hello, 4 goodbye, 5 answer to a goodbye
+    byte 4       kind: 1 messages for everybody, 2 messages for one node, 3 hello, 4 goodbye, 6 question, 5 answer to 4 and 6
     bytes 5-12   the sender's id, random for every start of a node
     bytes 13-20  number of the frame, counted by the sender over everything it sends, big-endian
     ...          by kind
@@ -10,7 +10,8 @@
     messages     records up to the end: topic length and data length, 4 bytes each, the topic in UTF-8, the data
     for a node   2 bytes length, its name; then records
     hello        8 bytes token of this connection; 2 bytes length, the sender's name; its address up to the end
-    goodbye      8 bytes token of this connection; the answer repeats it
+    goodbye      8 bytes token; the answer repeats it
+    question     the same, from a node that stays and wants to know that everything before it was read
 
 The id keeps a node from hearing itself. The number keeps a frame that came twice, or over an old connection after a newer
 one, from being delivered: at most once and in order, whatever the connections between two nodes went through. A token is
@@ -22,7 +23,7 @@ import struct
 from typing import Final, NamedTuple
 
 VERSION: Final = 1
-MESSAGES, DIRECT, HELLO, BYE, BYE_TOO = 1, 2, 3, 4, 5
+MESSAGES, DIRECT, HELLO, BYE, READ, ASK = 1, 2, 3, 4, 5, 6
 
 _HEAD: Final = struct.Struct(">4sB8sQ")
 _MARK: Final = b"bzq%c" % VERSION
@@ -128,13 +129,13 @@ def read_records(data: bytes, at: int) -> list[tuple[str, bytes]]:
 
 
 def read_token(data: bytes, at: int) -> bytes:
-    """Read the token of a goodbye.
+    """Read the token of a goodbye, a question or an answer.
 
     Raises:
         ValueError: The frame is damaged.
     """
     if len(data) != at + 8:
-        raise ValueError(f"a goodbye has {len(data) - at} bytes instead of 8")
+        raise ValueError(f"a goodbye, a question or an answer has {len(data) - at} bytes instead of 8")
     return data[at:]
 
 

@@ -9,11 +9,12 @@ import zmq
 
 from broadwing.pubsub.adapter import Receive
 from broadwing.pubsub.zmq_frames import (
+    ASK,
     BYE,
-    BYE_TOO,
     DIRECT,
     HELLO,
     MESSAGES,
+    READ,
     Hello,
     read_addressee,
     read_head,
@@ -39,8 +40,8 @@ class Intake:
         node_id: This node's id.
         receive: Takes messages.
         greeted: Takes hellos, with the sender's id.
-        parted: Takes goodbyes, with the sender's id and the token.
-        answered: Takes the tokens of goodbyes that were answered.
+        asked: Takes goodbyes and questions, with the sender's id and the token, and whether the sender leaves.
+        answered: Takes the tokens of those that were answered.
 
     Attributes:
         refused: Frames that were not ours, or damaged, and were dropped.
@@ -52,7 +53,7 @@ class Intake:
         node_id: bytes,
         receive: Receive,
         greeted: Callable[[bytes, Hello], None],
-        parted: Callable[[bytes, bytes], None],
+        asked: Callable[[bytes, bytes, bool], None],
         answered: Callable[[bytes], None],
     ) -> None:
         self.refused = 0
@@ -60,7 +61,7 @@ class Intake:
         self._id = node_id
         self._receive = receive
         self._greeted = greeted
-        self._parted = parted
+        self._asked = asked
         self._answered = answered
         self._heard: dict[bytes, int] = {}
         self._pull: Socket | None = None
@@ -116,9 +117,9 @@ class Intake:
                     records = read_records(data, start)
             elif kind == HELLO:
                 self._greeted(sender, read_hello(data, start))
-            elif kind == BYE:
-                self._parted(sender, read_token(data, start))
-            elif kind == BYE_TOO:
+            elif kind in (BYE, ASK):
+                self._asked(sender, read_token(data, start), kind == BYE)
+            elif kind == READ:
                 self._answered(read_token(data, start))
             else:
                 raise ValueError(f"a frame of kind {kind}, which this release does not know")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from broadwing.pubsub.zmq_curve import Curve
-from broadwing.pubsub.zmq_frames import BYE, BYE_TOO, HELLO, Hello, hello
+from broadwing.pubsub.zmq_frames import ASK, BYE, HELLO, READ, Hello, hello
 from broadwing.pubsub.zmq_peer import Context, Peer, Wiring
 from broadwing.pubsub.zmq_places import Places
 from broadwing.pubsub.zmq_settings import Settings
@@ -66,7 +66,7 @@ class Mesh:
         self._announced: dict[str, tuple[bytes, str]] = {}  # said hello before this node found them
         self._unsettled: dict[Peer, asyncio.TimerHandle] = {}
         self._waiting: list[asyncio.Future[None]] = []
-        self._partings: set[bytes] = set()  # tokens of goodbyes without an answer
+        self._asked: dict[bytes, Peer] = {}  # tokens of goodbyes and questions without an answer
         self._again: asyncio.TimerHandle | None = None
         self._forgotten = 0
 
@@ -85,10 +85,9 @@ class Mesh:
             and all(peer.connected or peer.attempts for peer in self.peers.values())
         )
 
-    @property
-    def is_parted(self) -> bool:
-        """Nothing waits for a peer, and all who can have answered the goodbye."""
-        return not self._partings and not any(peer.is_behind for peer in self.peers.values())
+    def is_read(self, tokens: set[bytes]) -> bool:
+        """Nothing waits for a peer, and all who were asked have answered, or are gone."""
+        return self._asked.keys().isdisjoint(tokens) and not any(peer.is_behind for peer in self.peers.values())
 
     def settled(self) -> asyncio.Future[None] | None:
         """What to await until all nodes that were found send to this one; `None`: they do."""
@@ -170,23 +169,36 @@ class Mesh:
         self._selves.clear()
         self._release()  # nobody waits for a peer that is no more
 
-    def part(self) -> None:
-        """Say goodbye to all who can answer; `is_parted` tells when they have."""
+    def ask(self, *, leaves: bool) -> set[bytes]:
+        """Ask all who can answer to do so once they have read everything, and say whether this node leaves.
+
+        Returns:
+            Tokens for `is_read`, and for `forget_questions` in the end.
+        """
+        tokens = set()
         for peer in self.peers.values():
             if peer.connected and peer.node_id is not None:
-                self._partings.add(peer.token)
-                self._say(peer, BYE, peer.token)
+                token = secrets.token_bytes(8)
+                tokens.add(token)
+                self._asked[token] = peer
+                self._say(peer, BYE if leaves else ASK, token)
+        return tokens
 
-    def parted(self, sender: bytes, token: bytes) -> None:
-        """A node says goodbye."""
+    def forget_questions(self, tokens: set[bytes]) -> None:
+        """Nobody waits for the answers any more."""
+        for token in tokens:
+            self._asked.pop(token, None)
+
+    def asked(self, sender: bytes, token: bytes, leaves: bool) -> None:
+        """A node asks, or says goodbye; what it sent before was read."""
         for peer in self.peers.values():
             if peer.node_id == sender:
-                peer.leaves = True
-                self._say(peer, BYE_TOO, token)
+                peer.leaves = peer.leaves or leaves
+                self._say(peer, READ, token)
 
     def answered(self, token: bytes) -> None:
-        """A node has answered this one's goodbye: it has read everything."""
-        self._partings.discard(token)
+        """A node has read everything that was sent before this token."""
+        self._asked.pop(token, None)
         self.progress.set()
 
     def _opened(self, peer: Peer) -> None:
@@ -198,7 +210,7 @@ class Mesh:
 
     def _closed(self, peer: Peer, why: str) -> None:
         self._settle(peer)
-        self._partings.discard(peer.token)
+        self.forget_questions({token for token, asked in self._asked.items() if asked is peer})
         gone = peer is not self._myself and self._places.is_gone(peer.address)
         if gone or (peer.leaves and peer.attempts == 1):
             logger.info("node %s has left the bus", peer.name or peer.address)
@@ -228,6 +240,7 @@ class Mesh:
     def _forget(self, peer: Peer, linger: float = 0.0) -> None:
         peer.close(linger)
         self._settle(peer)
+        self.forget_questions({token for token, asked in self._asked.items() if asked is peer})
         if self.peers.pop(peer.address, None) is not None:
             self._forgotten += peer.dropped
 

@@ -165,9 +165,14 @@ class Cluster:
 
     async def node(self, node_name: str | None = None, **options: Any) -> Node:
         """Start one; options are those of `PubSub`."""
+        node = self.later(node_name, **options)
+        await node.pubsub.start()
+        return node
+
+    def later(self, node_name: str | None = None, **options: Any) -> Node:
+        """One that the story starts by itself."""
         node = Node(self, self.bus.adapter(node_name), options)
         self._nodes.append(node)
-        await node.pubsub.start()
         return node
 
     async def nodes(self, count: int, **options: Any) -> list[Node]:

@@ -85,6 +85,33 @@ class MembershipContract(NodeContract):
 
         self.tell(story)
 
+    def test_what_was_flushed_survives_the_loss_of_the_connections(self) -> None:
+        async def story(cluster: Cluster) -> None:
+            one, two = await cluster.nodes(2)
+            inbox = await two.inbox("a")
+            expected = [b"%d" % number for number in range(200)]
+            for message in expected:
+                one.broadcast("a", message)
+            async with asyncio.timeout(self.patience):
+                await one.pubsub.flush()
+            await one.adapter.reconnect()
+            await inbox.has(*expected)
+
+        self.tell(story)
+
+    def test_a_subscription_made_before_the_start_counts_after_it(self) -> None:
+        async def story(cluster: Cluster) -> None:
+            one = await cluster.node()
+            two = cluster.later()
+            got: list[bytes] = []
+            two.pubsub.subscribe("a", got.append)
+            await two.pubsub.start()
+            await (await two.inbox("a")).holds(0)
+            one.broadcast("a", b"1")
+            await cluster.until(lambda: got == [b"1"], "a message", got)
+
+        self.tell(story)
+
     def test_a_node_that_is_stopped_or_not_started_refuses_to_publish(self) -> None:
         async def story(cluster: Cluster) -> None:
             adapter = cluster.bus.adapter()
@@ -93,6 +120,8 @@ class MembershipContract(NodeContract):
                     adapter.publish("a", b"")
                 with pytest.raises(PubSubUnavailable):
                     adapter.publish_to("b", "a", b"")
+                with pytest.raises(PubSubUnavailable):
+                    await adapter.flush()
                 await adapter.start(lambda topic, data: None, lambda: None)
                 await adapter.stop()
 
