@@ -271,6 +271,15 @@ def test_the_table_allows(module: str, source: str) -> None:
     assert complaints(module, SOURCE / f"{module.replace('.', '/')}.py", source, known) == []
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_can_execute_what_it_reads(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert called.isdisjoint({"eval", "exec", "compile"})
+    imported = {target for _, target, _ in imports(module, MODULES[module], ast.unparse(tree), KNOWN)}
+    assert imported.isdisjoint({"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"})
+
+
 def test_every_row_names_rooms_that_exist() -> None:
     for name, room in ROOMS.items():
         assert room.may <= {*ROOMS, "*"}, name

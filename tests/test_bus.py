@@ -1,6 +1,7 @@
 """`broadwing.PubSub` as applications use it: over every bus where that matters, alone where it does not."""
 
 import asyncio
+import pickle
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ from broadwing import (
     PubSub,
     PubSubUnavailable,
 )
+from broadwing.pubsub.batch import pack
 from broadwing.pubsub.local import LocalAdapter
 from broadwing.types import BUS_VARIABLE
 from tests.support.brokers import Broker
@@ -141,6 +143,33 @@ async def test_a_flush_returns_when_the_bus_has_everything(urls: Callable[[], st
             await one.flush()
         await one.engine._adapter.reconnect()  # what had not left is lost now
         assert [payload for _, _, payload in await take(there, 2_000)] == list(range(2_000))
+
+
+class Poison:
+    """Would make a file if anybody unpickled it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+async def test_a_poisoned_message_is_dropped_with_one_line_in_the_log_and_executed_by_nobody(
+    urls: Callable[[], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bomb = pickle.dumps(Poison(tmp_path / "executed"))
+    async with nodes(urls, 2) as (one, two), two.listen("t") as there:
+        for _ in range(10):
+            one.engine._adapter.publish("t", bomb)
+            one.engine._adapter.publish("t", pack([bomb]))  # whole on the outside, foreign within
+        one.broadcast("t", "e", 1)
+        assert await take(there, 1) == [("t", "e", 1)]
+        assert two.dropped == 20
+    assert len([record for record in caplog.records if "not ours" in record.message]) == 1
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(bomb)
+    assert (tmp_path / "executed").exists()  # it would have been
 
 
 # What needs no other node.

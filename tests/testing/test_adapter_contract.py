@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broadwing.pubsub import adapter
 from broadwing.pubsub.adapter import Receive
 from broadwing.testing.adapter_contract import AdapterContract
 from broadwing.testing.interest_contract import InterestContract
@@ -184,6 +186,12 @@ class Untidy(MemoryAdapter):
     async def stop(self) -> None:
         await super().stop()
         self.tasks.append(asyncio.get_running_loop().create_task(asyncio.sleep(1000)))
+
+
+def test_the_contract_of_adapters_is_short_enough_to_be_kept() -> None:
+    text = Path(adapter.__file__).read_text("utf-8")
+    assert len(text.splitlines()) < 60
+    assert "Guarantees:" in text
 
 
 FAULTS = [

@@ -15,7 +15,7 @@
 `NodeContract` is what also holds for a node that is alone, `AdapterContract` adds the other nodes, and `OutageContract` adds
 outages, for a bus that can be stopped and paused (`broadwing.testing.cluster.FragileBus`). A bus that knows who listens to what
 is also held to `InterestContract`. Each test has a bus, a loop and nodes of its own, and also fails when a stopped node
-leaves a task or a thread behind.
+leaves a task or a thread behind. docs/guide/adapters.md has the rest.
 """
 
 from broadwing.testing.delivery_contract import DeliveryContract
