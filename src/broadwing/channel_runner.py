@@ -113,7 +113,7 @@ class ChannelRunner(Actor):
         if predecessor is not None:
             self.status = WAITING
             self._post(item)
-        elif self.route.table.join.is_prompt and self.connection.endpoint.pubsub.is_alone:
+        elif self.route.table.join.is_prompt and self.connection.endpoint.bus.is_alone:
             self._do_now(item)
         else:
             self._post(item)
