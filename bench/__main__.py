@@ -45,7 +45,8 @@ scenarios:
 
 scenarios of --bus, for zmq, redis and nats:
   stream-*    200-byte messages/s from one node to another on one topic; beside pyzmq, redis-py, nats-py by themselves
-  topics-*    the same on a hundred topics in turn, so that no two messages can go together
+  topics-*    the same on a hundred topics in turn, so that no two messages of a turn can go together
+  single-*    the same on one topic with a turn of the loop for each message
   absent-*    what reaches a third node that does not listen; beside one that does
   reach-*     from a push on one node until the last client of another has it; beside all on one node
   workers-*   fanout and echo of a server with two workers; beside one with one
@@ -57,7 +58,7 @@ examples:
   python -m bench --json before.json                  to compare with later
   python -m bench --server "node server.js {port}"    another server; it needs topic "room:*" with the events
                                                       "new_msg" (broadcast {"body": ...}) and "echo" (reply)
-  python -m bench --bus                               the bus, in about four minutes
+  python -m bench --bus                               the bus, in about five minutes
   python -m bench --bus --only stream-redis,reach     some of it; a name without its end means all of these
   make bench ARGS="--only fanout"                     the same by way of make
 """

@@ -26,7 +26,8 @@ from bench.server import BROADWING, ROOT, Server, free_port, running
 from broadwing.types import BUS_VARIABLE
 
 THIS: Final = "this"
-# Topics of the scenarios with many: each message of a burst is on another one, so that no two can go together.
+# Messages that are published in one turn of the loop. With as many topics each is on another one, so that no two can go
+# together.
 MANY: Final = 100
 # How long `absent` counts: what is counted does not grow steadier with time.
 COUNTING: Final = 1.0
@@ -105,7 +106,7 @@ class Node:
         self.process.communicate()
 
 
-def flow(url: str, kind: str, topics: int, seconds: float) -> tuple[Figures, Figures]:
+def flow(url: str, kind: str, topics: int, together: int, seconds: float) -> tuple[Figures, Figures]:
     """Send a stream from one process to another and return the figures of both, the receiver's first."""
     lead = warm_up(seconds)
     ours, theirs = socket.socketpair()
@@ -113,7 +114,7 @@ def flow(url: str, kind: str, topics: int, seconds: float) -> tuple[Figures, Fig
         nodes = []
         for role, end in (("receive", ours), ("send", theirs)):
             with end:
-                nodes.append(Node(role, kind, url, topics, seconds + lead, lead, stdin=end))
+                nodes.append(Node(role, kind, url, topics, together, seconds + lead, lead, stdin=end))
                 stack.callback(nodes[-1].end)
         patience = seconds + PROCESSES + PATIENCE
         # The receiver ends first; when it does not, the sender knows why.
@@ -121,23 +122,25 @@ def flow(url: str, kind: str, topics: int, seconds: float) -> tuple[Figures, Fig
         return received, nodes[1].figures(patience)
 
 
-def stream(adapter: str, topics: int, side: str, connections: int, seconds: float, progress: Progress) -> Figures:
+def stream(
+    adapter: str, topics: int, together: int, side: str, connections: int, seconds: float, progress: Progress
+) -> Figures:
     """200-byte messages from one node to another, as fast as they go; beside it the client library by itself."""
     with bus(adapter) as url:
-        received, sent = flow(url, THIS if side == THIS else "bare", topics, seconds)
+        received, sent = flow(url, THIS if side == THIS else "bare", topics, together, seconds)
         return {**received, "cpu_us": received["cpu_us"] + sent["cpu_us"]}
 
 
 def absent(adapter: str, side: str, connections: int, seconds: float, progress: Progress) -> Figures:
     """A third node while such a stream flows: it does not listen; beside it one that does."""
     with bus(adapter) as url, contextlib.ExitStack() as stack:
-        watch = Node("watch", THIS if side == THIS else "bare", url, MANY, 0, 0, stdin=subprocess.PIPE)
+        watch = Node("watch", THIS if side == THIS else "bare", url, MANY, 0, 0, 0, stdin=subprocess.PIPE)
         stack.callback(watch.end)
         assert watch.process.stdout is not None
         if watch.process.stdout.readline() != "ready\n":
             watch.figures(PROCESSES)  # it says why
             raise LoadError("the node that should watch was not ready")
-        received, _ = flow(url, THIS, MANY, min(seconds, COUNTING))
+        received, _ = flow(url, THIS, MANY, MANY, min(seconds, COUNTING))
         seen = watch.figures(PROCESSES)
         return {"arrived": seen["arrived"] / received["total"], "cpu_us": seen["cpu_seconds"] * 1e6 / received["total"]}
 
@@ -173,8 +176,9 @@ def workers(scenario: str, side: str, connections: int, seconds: float, progress
 BusScenario = Callable[[str, int, float, Progress], Figures]
 """Takes the side (`THIS` or what is beside it), connections, seconds and whom to tell."""
 BUS: Final[dict[str, BusScenario]] = {
-    **{f"stream-{adapter}": partial(stream, adapter, 1) for adapter in ADAPTERS},
-    **{f"topics-{adapter}": partial(stream, adapter, MANY) for adapter in ADAPTERS},
+    **{f"stream-{adapter}": partial(stream, adapter, 1, MANY) for adapter in ADAPTERS},
+    **{f"topics-{adapter}": partial(stream, adapter, MANY, MANY) for adapter in ADAPTERS},
+    **{f"single-{adapter}": partial(stream, adapter, 1, 1) for adapter in ADAPTERS},
     **{f"absent-{adapter}": partial(absent, adapter) for adapter in ADAPTERS},
     **{f"reach-{adapter}": partial(reach, adapter) for adapter in ADAPTERS},
     **{f"workers-{scenario}": partial(workers, scenario) for scenario in ("fanout", "echo")},

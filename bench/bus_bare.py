@@ -14,22 +14,22 @@ import zmq
 
 from bench.figures import Figures
 from bench.lines import PATIENCE, LoadError
-from bench.stream import BURST, Receiver, Sender, message
+from bench.stream import Plan, Receiver, Sender, message
 
 # How often a receiver that blocks looks whether the sender is through, in milliseconds.
 LOOK: Final = 100
 
-End = Callable[[socket.socket, str, list[str], float, float], Figures]
-"""Takes the socket to the other end, the URL, the topics, seconds and how many of them do not count."""
+End = Callable[[socket.socket, str, list[str], Plan], Figures]
+"""Takes the socket to the other end, the URL, the topics and how messages are sent."""
 
 
-def send_zmq(beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def send_zmq(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """PUSH, which waits when there is no room; with several topics XPUB, which is PUB and tells of subscriptions."""
     with zmq.Context() as context, context.socket(zmq.PUSH if len(topics) == 1 else zmq.XPUB) as way:
-        sender = Sender(beside)
+        sender = Sender(beside, plan.together)
         if len(topics) == 1:
             way.connect(url)
-            return sender.send_blocking(way.send, seconds)
+            return sender.send_blocking(way.send, plan.seconds)
         way.sndhwm = 0  # it would drop what has no room; the receiver's word bounds it
         way.rcvtimeo = round(PATIENCE * 1000)
         way.connect(url)
@@ -37,17 +37,17 @@ def send_zmq(beside: socket.socket, url: str, topics: list[str], seconds: float,
             way.recv()  # a subscription
         names, count, send = [topic.encode() for topic in topics], len(topics), way.send_multipart
 
-        async def burst(first: int) -> None:
-            for number in range(first, first + BURST):
+        async def burst(numbers: range) -> None:
+            for number in numbers:
                 send((names[number % count], message(number)))
 
-        return asyncio.run(sender.send(burst, seconds))
+        return asyncio.run(sender.send(burst, plan.seconds))
 
 
-def receive_zmq(beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def receive_zmq(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """PULL, or SUB."""
     is_one = len(topics) == 1
-    receiver = Receiver(beside, warm_up, is_told=not is_one)
+    receiver = Receiver(beside, plan.warm_up, is_told=not is_one)
     with zmq.Context() as context, context.socket(zmq.PULL if is_one else zmq.SUB) as way:
         way.rcvtimeo = LOOK
         if not is_one:
@@ -66,27 +66,27 @@ def receive_zmq(beside: socket.socket, url: str, topics: list[str], seconds: flo
                     return receiver.figures(total)
 
 
-def send_redis(beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def send_redis(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """redis-py with a pipeline for each burst; not its asyncio client, which is slower."""
     import redis
 
     count = len(topics)
     with redis.Redis.from_url(url) as client:
 
-        async def burst(first: int) -> None:
+        async def burst(numbers: range) -> None:
             pipeline = client.pipeline(transaction=False)
-            for number in range(first, first + BURST):
+            for number in numbers:
                 pipeline.publish(topics[number % count], message(number))
             pipeline.execute()
 
-        return asyncio.run(Sender(beside).send(burst, seconds))
+        return asyncio.run(Sender(beside, plan.together).send(burst, plan.seconds))
 
 
-def receive_redis(beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def receive_redis(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """redis-py's PubSub with its hiredis parser."""
     import redis
 
-    receiver = Receiver(beside, warm_up, is_ordered=len(topics) == 1)
+    receiver = Receiver(beside, plan.warm_up, is_ordered=len(topics) == 1)
     with redis.Redis.from_url(url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(*topics)
         for _ in topics:
@@ -102,7 +102,7 @@ def receive_redis(beside: socket.socket, url: str, topics: list[str], seconds: f
                 return receiver.figures(total)
 
 
-def send_nats(beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def send_nats(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """nats-py."""
     import nats
 
@@ -110,25 +110,25 @@ def send_nats(beside: socket.socket, url: str, topics: list[str], seconds: float
         client = await nats.connect(url)
         count, publish = len(topics), client.publish
 
-        async def burst(first: int) -> None:
-            for number in range(first, first + BURST):
+        async def burst(numbers: range) -> None:
+            for number in numbers:
                 await publish(topics[number % count], message(number))
             await asyncio.sleep(0)  # its task that writes has a turn
 
         try:
-            return await Sender(beside).send(burst, seconds)
+            return await Sender(beside, plan.together).send(burst, plan.seconds)
         finally:
             await client.close()
 
     return uvloop.run(main())
 
 
-def receive_nats(beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def receive_nats(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """nats-py, with a callback."""
     import nats
 
     async def main() -> Figures:
-        receiver = Receiver(beside, warm_up, is_ordered=len(topics) == 1)
+        receiver = Receiver(beside, plan.warm_up, is_ordered=len(topics) == 1)
 
         async def take(got: Any) -> None:
             receiver.take(got.data)
@@ -153,7 +153,7 @@ BARE: Final[dict[str, dict[str, End]]] = {
 }
 
 
-def bare(role: str, beside: socket.socket, url: str, topics: list[str], seconds: float, warm_up: float) -> Figures:
+def bare(role: str, beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """Be one end by the library that the URL means.
 
     Raises:
@@ -164,4 +164,4 @@ def bare(role: str, beside: socket.socket, url: str, topics: list[str], seconds:
         scheme, url = "zmq", url.removeprefix("zmq+") + "/bare"
     if scheme not in BARE:
         raise LoadError(f"{scheme}:// has no bare client here; accepted are {', '.join(BARE)}")
-    return BARE[scheme][role](beside, url, topics, seconds, warm_up)
+    return BARE[scheme][role](beside, url, topics, plan)

@@ -1,7 +1,7 @@
 """One process of a measurement of a bus; it writes its figures to stdout as JSON.
 
-    python -m bench.bus_node send|receive this|bare URL TOPICS SECONDS WARM_UP
-    python -m bench.bus_node watch this|bare URL TOPICS 0 0
+    python -m bench.bus_node send|receive this|bare URL TOPICS TOGETHER SECONDS WARM_UP
+    python -m bench.bus_node watch this|bare URL TOPICS 0 0 0
 
 `send` and `receive` share a socket, their standard input. `this` is a node of Broadwing, `bare` the client library of its bus
 by itself. `watch` is a further node, which listens to nothing of all that as `this`, and to everything as `bare`; it writes
@@ -22,7 +22,7 @@ import uvloop
 from bench.bus_bare import bare
 from bench.figures import Figures
 from bench.lines import LoadError
-from bench.stream import BURST, Receiver, Sender, message
+from bench.stream import Plan, Receiver, Sender, message
 from broadwing.pubsub.adapter import Adapter
 from broadwing.pubsub.adapters import adapter_for
 from broadwing.pubsub.pubsub import PubSub
@@ -91,22 +91,22 @@ async def node(url: str) -> AsyncIterator[Node]:
         await made.stop()
 
 
-async def send(beside: socket.socket, url: str, topics: list[str], seconds: float) -> Figures:
+async def send(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """Broadcast bursts, each in one turn of the loop."""
     async with node(url) as made:
         count, broadcast = len(topics), made.broadcast
 
-        async def burst(first: int) -> None:
-            for number in range(first, first + BURST):
+        async def burst(numbers: range) -> None:
+            for number in numbers:
                 broadcast(topics[number % count], message(number))
             await asyncio.sleep(0)
 
-        return await Sender(beside).send(burst, seconds)
+        return await Sender(beside, plan.together).send(burst, plan.seconds)
 
 
-async def receive(beside: socket.socket, url: str, topics: list[str], warm_up: float) -> Figures:
+async def receive(beside: socket.socket, url: str, topics: list[str], plan: Plan) -> Figures:
     """Subscribe and count."""
-    receiver = Receiver(beside, warm_up, is_ordered=len(topics) == 1)
+    receiver = Receiver(beside, plan.warm_up, is_ordered=len(topics) == 1)
     async with node(url) as made:
         await made.listen(topics, receiver.take)
         receiver.ready()
@@ -132,15 +132,15 @@ def main(words: list[str]) -> Figures:
     """Measure as told by the arguments."""
     role, kind, url = words[:3]
     topics = [f"room.{number}" for number in range(int(words[3]))]
-    seconds, warm_up = map(float, words[4:])
+    plan = Plan(int(words[4]), *map(float, words[5:]))
     if role == "watch":
         return uvloop.run(watch(url, topics if kind == "bare" else ["elsewhere"]))
     with socket.socket(fileno=0) as beside:
         if kind == "bare":
-            return bare(role, beside, url, topics, seconds, warm_up)
+            return bare(role, beside, url, topics, plan)
         if role == "send":
-            return uvloop.run(send(beside, url, topics, seconds))
-        return uvloop.run(receive(beside, url, topics, warm_up))
+            return uvloop.run(send(beside, url, topics, plan))
+        return uvloop.run(receive(beside, url, topics, plan))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ BUS_ROWS: Final = (
             Row(f"stream-{name}", "cpu_us", "CPU of both ends, µs each", 2),
             Row(f"topics-{name}", "rate", f"{name}, many topics: messages/s; {client}", 0),
             Row(f"topics-{name}", "cpu_us", "CPU of both ends, µs each", 2),
+            Row(f"single-{name}", "rate", f"{name}, one at a time: messages/s; {client}", 0),
+            Row(f"single-{name}", "cpu_us", "CPU of both ends, µs each", 2),
         )
     ),
     *(

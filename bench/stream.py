@@ -9,15 +9,13 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench.figures import Figures
 from bench.lines import PATIENCE, LoadError
 
 # Bytes of a message.
 SIZE: Final = 200
-# Messages published in one go, before the loop turns; with several topics each is on another one.
-BURST: Final = 100
 # Messages between two words of the receiver, and how many may be under way: 2 MB, which is more than hides the way there
 # and back, and less than any bus drops.
 STEP, WINDOW = 500, 10_000
@@ -31,6 +29,20 @@ _DIGITS: Final = 20
 _REST: Final = b"." * (SIZE - _DIGITS)
 
 
+class Plan(NamedTuple):
+    """How messages are sent.
+
+    Attributes:
+        together: How many in one go, before the loop turns; with several topics each on another one.
+        seconds: For how long.
+        warm_up: How much of that does not count.
+    """
+
+    together: int
+    seconds: float
+    warm_up: float
+
+
 def message(number: int) -> bytes:
     """Return the message of a number."""
     return b"%020d" % number + _REST
@@ -41,22 +53,24 @@ class Sender:
 
     Args:
         beside: The socket to the receiver.
+        together: Messages that are published in one go, before the loop turns; with several topics each on another one.
 
     Attributes:
         sent: Messages so far.
     """
 
-    def __init__(self, beside: socket.socket) -> None:
+    def __init__(self, beside: socket.socket, together: int) -> None:
         self._beside = beside
+        self._together = together
         self._told = 0
         self._cpu = 0.0
         self.sent = 0
 
-    async def send(self, burst: Callable[[int], Awaitable[object]], seconds: float) -> Figures:
+    async def send(self, burst: Callable[[range], Awaitable[object]], seconds: float) -> Figures:
         """Send for so long, and wait until the receiver is through.
 
         Args:
-            burst: Sends `BURST` messages, numbered from its argument on.
+            burst: Sends the messages of these numbers.
             seconds: How long.
 
         Returns:
@@ -69,8 +83,8 @@ class Sender:
         await self._read()  # it is ready
         deadline = self._begin() + seconds
         while time.perf_counter() < deadline or self.sent < FEWEST:
-            await burst(self.sent + 1)
-            self.sent += BURST
+            await burst(range(self.sent + 1, self.sent + self._together + 1))
+            self.sent += self._together
             while self.sent - self._told > WINDOW:
                 await self._read()
         figures = self._end()
@@ -86,9 +100,9 @@ class Sender:
         self._beside.recv(_COUNT.size)
         deadline = self._begin() + seconds
         while time.perf_counter() < deadline or self.sent < FEWEST:
-            for number in range(self.sent + 1, self.sent + BURST + 1):
+            for number in range(self.sent + 1, self.sent + STEP + 1):
                 send(message(number))
-            self.sent += BURST
+            self.sent += STEP
         figures = self._end()
         while self._beside.recv(_COUNT.size):
             pass
