@@ -5,6 +5,8 @@ What the tests are called says how the hosts were made: see `tests.support.hosts
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -146,3 +148,14 @@ async def test_hosts_are_removed_whatever_happens(kind: str, tmp_path: Path) -> 
     with pytest.raises(RuntimeError, match="in the middle"):
         await fail()
     assert namespaces() == []
+
+
+@pytest.mark.parametrize("kind", kinds())
+async def test_what_a_killed_run_left_behind_is_removed_by_the_next(kind: str, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    name = f"bw{dead.pid:x}-000000-switch"
+    if kind == NAMESPACES:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    async with hosts(kind, "zmq", 1, tmp_path):
+        assert not Path("/run/netns", name).exists()

@@ -9,6 +9,7 @@ which passes nothing on while they are cut off from each other.
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -45,20 +46,20 @@ class Hosts(Protocol):
 
 
 def kinds() -> list[str]:
-    """How hosts can be made here; what the tests on them are called says which it was.
-
-    Raises:
-        AssertionError: This system makes namespaces, but lacks the program.
-    """
+    """How hosts can be made here; what the tests on them are called says which it was."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         return [RELAYS]
     if shutil.which("ip") is None:
         return [NAMESPACES, RELAYS]  # and the first one fails, because a skipped test would look like a passed one
-    probe = f"bw{secrets.token_hex(4)}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False)
-    if made.returncode != 0:
-        return [RELAYS]  # root of a container, which may not
-    subprocess.run(["ip", "netns", "delete", probe], check=True)
+    probe = _name("probe")
+    try:
+        _ip("netns", "add", probe)
+        _ip("-n", probe, "link", "add", "whole", "type", "bridge")
+        _ip("-n", probe, "link", "add", "one", "type", "veth", "peer", "name", "other")
+    except AssertionError:
+        return [RELAYS]  # root of a container, which may not, or a kernel that cannot
+    finally:
+        subprocess.run(["ip", "netns", "delete", probe], capture_output=True, check=False)
     return [NAMESPACES, RELAYS]
 
 
@@ -94,16 +95,28 @@ def _ip(*words: str) -> None:
     assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
 
 
+def _name(what: str) -> str:
+    return f"bw{os.getpid():x}-{secrets.token_hex(3)}-{what}"
+
+
+def sweep() -> None:
+    """Remove the namespaces of runs that were killed, and could not."""
+    for entry in Path("/run/netns").glob("bw*"):
+        ours = re.fullmatch("bw([0-9a-f]+)-[0-9a-f]{6}-[a-z0-9]+", entry.name)
+        if ours is not None and not Path(f"/proc/{int(ours[1], 16)}").exists():
+            subprocess.run(["ip", "netns", "delete", entry.name], capture_output=True, check=False)
+
+
 class _Namespaces:
     def __init__(self, bus: str, count: int, folder: Path) -> None:
-        self._run = f"bw{os.getpid():x}-{secrets.token_hex(3)}"
-        self._switch = f"{self._run}-switch"
+        self._switch = _name("switch")
         self._numbers = range(count + 1)
         self._bus = bus
         self._folder = folder
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        sweep()
         with contextlib.ExitStack() as stack:
             self._namespace(stack, self._switch)
             for bridge in ("whole", "apart"):
@@ -132,7 +145,7 @@ class _Namespaces:
         _ip("netns", "add", name)
 
     def _host(self, number: int) -> str:
-        return f"{self._run}-{number}"
+        return self._switch.replace("switch", str(number))
 
     def _inside(self, number: int) -> Sequence[str]:
         return ("ip", "netns", "exec", self._host(number))
