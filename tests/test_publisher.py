@@ -4,10 +4,12 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -161,6 +163,28 @@ def test_errors_of_the_message_are_raised_where_it_is_published(url: str) -> Non
             publisher.broadcast("t", "e", {"x": object()})
         with pytest.raises(ConfigurationError, match="strings"):
             publisher.broadcast("t", 1, {})  # type: ignore[arg-type]
+
+
+async def test_the_end_of_a_worker_of_celery_sends_what_waits(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's own signal, played: its pool kills a child a moment after `worker_process_shutdown`."""
+    receivers: list[Callable[..., object]] = []
+
+    class Signal:
+        def connect(self, receiver: Callable[..., object], weak: bool) -> None:
+            assert not weak
+            receivers.append(receiver)
+
+    monkeypatch.setitem(sys.modules, "celery.signals", SimpleNamespace(worker_process_shutdown=Signal()))
+
+    def work() -> None:
+        publisher = Publisher(url)
+        publisher.broadcast("t", "e", 1)
+        receivers[0](sender=None, signal=None, pid=1, exitcode=0)
+        assert threads() == set()
+        with pytest.raises(PubSubUnavailable, match="closed"):
+            publisher.broadcast("t", "e", 2)
+
+    assert await heard(url, 1, threading.Thread(target=work)) == [1]
 
 
 @pytest.mark.parametrize("url", [None, "local://", "gopher://x"])

@@ -194,11 +194,14 @@ def _begin_anew() -> None:
 
 
 def _at_end_of_child(close: Callable[[], None]) -> None:
-    # Children of these two leave by os._exit, past what atexit knows. Celery's are billiard's.
+    # Children of these leave by os._exit, past what atexit knows, and a worker of Celery's pool past what billiard knows too.
     for name in ("multiprocessing.util", "billiard.util"):
         module = sys.modules.get(name)
         if module is not None:
             module.Finalize(None, close, exitpriority=10)
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        celery.worker_process_shutdown.connect(lambda **_: close(), weak=False)
 
 
 atexit.register(_close_all)
