@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -119,6 +120,20 @@ def test_the_end_of_one_whose_bus_is_down_is_bounded_and_tells_of_what_is_lost(
     publisher.close()
     assert threads() == set()
     assert "closed with 2 message(s) that the bus has not taken" in caplog.text
+
+
+def test_a_name_that_cannot_be_looked_up_is_an_outage(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    publisher = Publisher("redis://redis.invalid", close_timeout=0.1)
+    publisher.broadcast("t", "e", 1)
+    until(lambda: "no such name" in caplog.text)
+    publisher.close()
+    assert "closed with 1 message(s)" in caplog.text
 
 
 async def test_one_that_is_forgotten_still_sends_what_it_took(url: str) -> None:

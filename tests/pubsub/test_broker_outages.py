@@ -283,3 +283,36 @@ async def test_topics_joined_and_left_in_any_order_end_as_they_should(server: Se
         for got, _ in joined.values():
             await gets(got, b"1")
         assert two._adapter.received == received + len(joined)  # type: ignore[attr-defined]
+
+
+async def test_a_flush_tells_of_a_connection_that_broke_before_the_broker_had_answered(server: Server) -> None:
+    async with node(server.adapter()) as one:
+        await becomes(one, Health.UP)
+        server.broker.pause()
+        one.broadcast("a", b"perhaps lost")
+        flushing = asyncio.ensure_future(one.flush())
+        await until(lambda: not one.waiting, lambda: one.waiting)
+        assert not flushing.done()
+        await server.kill()
+        with pytest.raises(PubSubUnavailable, match="broke"):
+            await flushing
+
+
+async def test_a_flush_waits_for_a_broker_that_is_down_for_as_long_as_it_may(server: Server) -> None:
+    async with node(server.adapter()) as one, node(server.adapter()) as two:
+        await becomes(one, Health.UP)
+        there = await listen(two, "a")
+        await server.kill()
+        await becomes(one, Health.DOWN)
+        one.broadcast("a", b"1")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await one.flush()
+        with pytest.raises(PubSubUnavailable, match="not connected"):
+            await one._adapter.flush()
+        flushing = asyncio.ensure_future(one.flush())
+        await server.start()
+        await flushing
+        await becomes(two, Health.UP)
+        one.broadcast("a", b"2")
+        await until(lambda: there[-1:] == [b"2"], lambda: there)
