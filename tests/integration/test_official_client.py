@@ -1,19 +1,14 @@
 """The `phoenix` npm package, unchanged, and our own client: one story against a real server, over both transports."""
 
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.process import ROOT
+from tests.support.javascript import JS, node
 from tests.support.restart import RestartableServer
 
 GROUND = "tests.support.ground:endpoint"
-JS = ROOT / "js"
 TIMEOUT = 30.0
 
 # What phoenix.js 1.8.12 told when it talked to Phoenix 1.8.12; the port differs in every run. One line is left out: it
@@ -40,18 +35,6 @@ longpoll disconnected
 
 CLIENTS = pytest.mark.parametrize("client", ["official", "own"])
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "longpoll"])
-
-
-def node() -> str:
-    """Node, which has to be there: a test that cannot run for want of it is a failure, never a skip."""
-    scripts = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    found = shutil.which("node", path=scripts)
-    assert found is not None, "there is no Node here; `make setup` installs one"
-    for package in ("phoenix", "ws"):
-        assert (JS / "node_modules" / package).is_dir(), (
-            f"the npm package {package} is not here; `make setup` installs it"
-        )
-    return found
 
 
 class Story:
