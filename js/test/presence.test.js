@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import {describe, mock, test} from "node:test"
+import {afterEach, beforeEach, describe, mock, test} from "node:test"
 
 import {Presence} from "../src/broadwing.js"
 import {connected, fakeTime, joined, realTime} from "../support/fakes.js"
@@ -9,6 +9,10 @@ import {load} from "../support/vectors.js"
 const vectors = load("presence_sync.json")
 const copy = (value) => JSON.parse(JSON.stringify(value))
 const entry = (...refs) => ({metas: refs.map((phx_ref) => ({phx_ref}))})
+
+// Heartbeats of sockets left open would keep the process for a minute.
+beforeEach(fakeTime)
+afterEach(realTime)
 
 const CHOOSERS = {null: undefined, key_and_count: (key, {metas}) => [key, metas.length]}
 
@@ -177,30 +181,25 @@ test("without callbacks the list is kept all the same", () => {
 })
 
 test("on a socket, diffs wait after a rejoin until its state has come", () => {
-  fakeTime()
-  try {
-    const {socket, conn} = connected()
-    const channel = joined(socket)
-    const presence = new Presence(channel)
-    const keys = () => presence.list((key) => key)
-    assert.equal(presence.inPendingSyncState(), true)
-    conn.receive(channel.joinRef(), null, "room:lobby", "presence_state", {u1: entry("A")})
-    assert.equal(presence.inPendingSyncState(), false)
+  const {socket, conn} = connected()
+  const channel = joined(socket)
+  const presence = new Presence(channel)
+  const keys = () => presence.list((key) => key)
+  assert.equal(presence.inPendingSyncState(), true)
+  conn.receive(channel.joinRef(), null, "room:lobby", "presence_state", {u1: entry("A")})
+  assert.equal(presence.inPendingSyncState(), false)
 
-    conn.drop()
-    mock.timers.tick(20)
-    const again = socket.conn
-    assert.notEqual(again, conn)
-    again.open()
-    again.reply(again.sent.at(-1))
-    assert.equal(presence.inPendingSyncState(), true)
-    again.receive(null, null, "room:lobby", "presence_diff", {joins: {u2: entry("B")}, leaves: {}})
-    assert.deepEqual(keys(), ["u1"])
-    again.receive(channel.joinRef(), null, "room:lobby", "presence_state", {u3: entry("C")})
-    assert.deepEqual(keys(), ["u3", "u2"])
-  } finally {
-    realTime()
-  }
+  conn.drop()
+  mock.timers.tick(20)
+  const again = socket.conn
+  assert.notEqual(again, conn)
+  again.open()
+  again.reply(again.sent.at(-1))
+  assert.equal(presence.inPendingSyncState(), true)
+  again.receive(null, null, "room:lobby", "presence_diff", {joins: {u2: entry("B")}, leaves: {}})
+  assert.deepEqual(keys(), ["u1"])
+  again.receive(channel.joinRef(), null, "room:lobby", "presence_state", {u3: entry("C")})
+  assert.deepEqual(keys(), ["u3", "u2"])
 })
 
 const HOSTILE = `{"__proto__":{"metas":[{"phx_ref":"A","polluted":true}]},"constructor":{"metas":[{"phx_ref":"B"}]},
