@@ -10,6 +10,7 @@ import pytest
 
 from broadwing import Channel, Endpoint, LocalProtocolError, Ok, Socket, fastlane, intercept, on
 from broadwing.socket import Routes
+from tests.support.background import TIMEOUT
 from tests.support.client import V1, V2
 from tests.support.memory import MemoryLine, line
 
@@ -65,7 +66,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 async def drained(endpoint: Endpoint) -> None:
     """Wait until everything is written."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while endpoint.fastlane.pending:
             await asyncio.sleep(0)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -172,10 +173,11 @@ async def test_a_server_that_loses_a_message_is_not_waited_for_without_end(
 
 
 async def test_a_port_where_nobody_listens_is_said() -> None:
-    async with serving(Client) as target:
-        pass
-    with pytest.raises(LoadError, match=f"a connection to 127.0.0.1:{target.port} failed"):
-        await run("echo", target)
+    with socket.socket() as taken:  # bound, so that it is nobody else's, and not listening
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(LoadError, match=f"a connection to 127.0.0.1:{port} failed"):
+            await run("echo", Target(port))
 
 
 class Chatting(Client):

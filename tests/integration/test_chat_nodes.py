@@ -12,6 +12,7 @@ import pytest
 from examples.chat.app import log_in
 from tests.support.brokers import closing, nats, redis
 from tests.support.client import V2, Closed, LongPollClient, Message, WebSocketClient, decode, open_websocket
+from tests.support.loopback import HOST
 from tests.support.mesh import free_addresses, listed
 from tests.support.process import Process
 
@@ -114,7 +115,7 @@ class Place:
         offer: list[Any] = ["phoenix", f"base64url.bearer.phx.{bearer}"]
         while True:
             client = await open_websocket(
-                f"ws://127.0.0.1:{self.port}/socket/websocket?vsn={V2}", V2, subprotocols=offer, open_timeout=PATIENCE
+                f"ws://{HOST}:{self.port}/socket/websocket?vsn={V2}", V2, subprotocols=offer, open_timeout=PATIENCE
             )
             self._stack.push_async_callback(client.close)
             guest = Guest(client)
@@ -133,7 +134,7 @@ class Place:
     @property
     def polls(self) -> str:
         """Where sessions are."""
-        return f"http://127.0.0.1:{self.port}/socket/longpoll?vsn={V2}"
+        return f"http://{HOST}:{self.port}/socket/longpoll?vsn={V2}"
 
 
 def line(name: str) -> httpx.AsyncClient:
@@ -146,7 +147,7 @@ def line(name: str) -> httpx.AsyncClient:
 
 async def who(http: httpx.AsyncClient, port: int) -> int:
     """The process behind a connection."""
-    return int((await http.get(f"http://127.0.0.1:{port}/")).text)
+    return int((await http.get(f"http://{HOST}:{port}/")).text)
 
 
 @contextlib.asynccontextmanager

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.background import TIMEOUT
 from tests.support.javascript import JS, node
+from tests.support.loopback import HOST
 from tests.support.restart import RestartableServer
 
 GROUND = "tests.support.ground:endpoint"
-TIMEOUT = 30.0
 
 # What phoenix.js 1.8.12 told when it talked to Phoenix 1.8.12; the port differs in every run. One line is left out: it
 # was about presence.
 RECORDED = {
     "websocket": """\
-websocket join -> {} over WebSocket ws://127.0.0.1:PORT/socket/websocket?user_id=js&token=x&vsn=2.0.0
+websocket join -> {} over WebSocket ws://HOST:PORT/socket/websocket?user_id=js&token=x&vsn=2.0.0
 websocket echo -> {"hello":"wörld","n":[1,2.5,null]}
 websocket broadcast <- {"body":"hi from websocket"}
 websocket binary echo -> 00ff0102
@@ -24,7 +25,7 @@ websocket leave -> {}
 websocket disconnected
 """,
     "longpoll": """\
-longpoll join -> {} over LongPoll http://127.0.0.1:PORT/socket/longpoll?user_id=js&token=x&vsn=2.0.0
+longpoll join -> {} over LongPoll http://HOST:PORT/socket/longpoll?user_id=js&token=x&vsn=2.0.0
 longpoll echo -> {"hello":"wörld","n":[1,2.5,null]}
 longpoll broadcast <- {"body":"hi from longpoll"}
 longpoll join room:private -> error {"reason":"unauthorized"}
@@ -81,7 +82,7 @@ def server() -> Iterator[RestartableServer]:
 def test_the_recorded_story_is_told_word_for_word(server: RestartableServer, client: str, transport: str) -> None:
     story = Story(server, client, transport)
     told, errors = story.end()
-    expected = RECORDED[transport].replace("PORT", str(server.port))
+    expected = RECORDED[transport].replace("HOST:PORT", f"{HOST}:{server.port}")
     if (client, transport) == ("own", "longpoll"):
         # Our client hears bytes that are not UTF-8 over long polling too.
         expected = expected.replace("longpoll join room", "longpoll binary echo -> 00ff0102\nlongpoll join room")

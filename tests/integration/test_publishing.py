@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.brokers import Broker
+from tests.support.loopback import HOST
 from tests.support.mesh import free_addresses
 from tests.support.process import ROOT, Process, serving
 from tests.support.publishing import NUMBERS, WAYS
@@ -54,7 +55,7 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @contextlib.asynccontextmanager
 async def client(port: int) -> AsyncIterator[ClientConnection]:
-    async with connect(f"ws://127.0.0.1:{port}/socket/websocket?vsn=2.0.0", open_timeout=PATIENCE) as line:
+    async with connect(f"ws://{HOST}:{port}/socket/websocket?vsn=2.0.0", open_timeout=PATIENCE) as line:
         await line.send('["1","1","room:1","phx_join",{}]')
         reply = json.loads(await line.recv())
         assert reply[4]["status"] == "ok"

@@ -28,7 +28,7 @@ from broadwing import (
 )
 from broadwing.intake import MAX_QUEUED
 from broadwing.types import ConnectInfo, Params
-from tests.support.background import LEAN, PLAIN_ASGI, Background, background, until
+from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background, background, until
 from tests.support.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, client_frame, wire
 
 PATH = "/desk/websocket"
@@ -468,7 +468,7 @@ def test_a_flooded_mailbox_ends_the_connection(
 
 
 def test_a_raw_socket_over_long_polling(lean: Background) -> None:
-    with httpx.Client(base_url=lean.url("", "http"), timeout=5) as client:
+    with httpx.Client(base_url=lean.url("", "http"), timeout=TIMEOUT) as client:
         token = client.get("/desk/longpoll?name=poller&a=1").json()["token"]
 
         def poll() -> list[str]:

@@ -16,6 +16,7 @@ from tests.support.app import GroundSocket, make_endpoint
 from tests.support.brokers import Broker, tell
 from tests.support.bus import MemoryAdapter, MemoryBus
 from tests.support.client import V2, open_websocket
+from tests.support.loopback import HOST
 from tests.support.process import Process
 from tests.support.server import ASGI, HYPERCORN, LEAN, WSPROTO, serve
 
@@ -25,7 +26,7 @@ READY, LIVE = "/broadwing/health/ready", "/broadwing/health/live"
 
 @contextlib.asynccontextmanager
 async def probing(port: int) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=PATIENCE, trust_env=False) as http:
         yield http
 
 
@@ -161,7 +162,7 @@ def server(redis_broker: Broker, request: pytest.FixtureRequest) -> Iterator[Pro
 
 def probe(server: Process, path: str = READY) -> tuple[int, str]:
     """Ask over a connection of its own, so that any worker may answer."""
-    answer = httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=PATIENCE, trust_env=False)
+    answer = httpx.get(f"http://{HOST}:{server.port}{path}", timeout=PATIENCE, trust_env=False)
     return answer.status_code, json.loads(answer.content)["status"]
 
 

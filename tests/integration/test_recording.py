@@ -16,7 +16,9 @@ import pytest
 from websockets.typing import Subprotocol
 
 from tests.support.app import MOUNTS, make_endpoint
-from tests.support.client import TIMEOUT, V1, Closed, WebSocketClient, open_websocket
+from tests.support.background import TIMEOUT
+from tests.support.client import V1, Closed, WebSocketClient, open_websocket
+from tests.support.loopback import HOST
 from tests.support.server import ASGI, HYPERCORN, LEAN, Served, serve
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
@@ -303,12 +305,12 @@ async def play_frames(case: dict[str, Any]) -> None:
     """Send raw frames and compare what comes, up to the end of the connection or to the answer of a ping."""
     async with serve(make_endpoint("/socket", "/short")) as served:
         path = case["steps"][0][2]
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=2**24)
+        reader, writer = await asyncio.open_connection(HOST, served.port, limit=2**24)
         writer.write(
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
             for step in case["steps"][1:]:
                 match step:
@@ -372,7 +374,7 @@ async def test_handshakes_are_answered_as_recorded(kind: str) -> None:
     cases = json.loads((VECTORS / "recording_handshake.json").read_text("utf-8"))["cases"]
     async with serve(make_endpoint(*MOUNTS), kind) as served:
         for case in cases:
-            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            reader, writer = await asyncio.open_connection(HOST, served.port)
             method, target, headers = case["request"]
             lines = [f"{method} {target} HTTP/1.1", "host: localhost", *(f"{name}: {value}" for name, value in headers)]
             writer.write("\r\n".join((*lines, "", "")).encode("latin-1"))

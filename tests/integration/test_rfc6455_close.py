@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
-from tests.support.background import LEAN, PLAIN_ASGI, Background, until
+from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background, until
 from tests.support.echo import ECHO, EchoSocket, echoes
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, EOF, PING, TEXT, Frame, Wire, client_frame, wire
 
@@ -43,12 +43,12 @@ def close(code: int, reason: bytes = b"") -> bytes:
 def test_a_clients_close_is_answered_and_ends_the_connection(either: Background) -> None:
     with connect(either.url(ECHO), compression=None) as client:
         client.send("Hello World!")
-        assert client.recv(timeout=5) == "Hello World!"
+        assert client.recv(timeout=TIMEOUT) == "Hello World!"
         client.close()
         assert client.protocol.close_rcvd is not None
         assert client.protocol.close_rcvd.code == NORMAL
         with pytest.raises(ConnectionClosedOK):
-            client.recv(timeout=5)
+            client.recv(timeout=TIMEOUT)
 
 
 def test_the_second_of_two_closes_is_not_answered(line: Wire) -> None:
@@ -71,7 +71,7 @@ def test_a_large_message_is_answered_before_the_close_behind_it(either: Backgrou
     # Autobahn 7.1.6. The client waits for its echo; one that closes at once cannot expect it (section 5.5.1).
     with connect(either.url(ECHO), compression=None) as client:
         client.send("*" * 262_144)
-        assert client.recv(timeout=5) == "*" * 262_144
+        assert client.recv(timeout=TIMEOUT) == "*" * 262_144
         client.close()
         assert client.protocol.close_rcvd is not None
         assert client.protocol.close_rcvd.code == NORMAL

@@ -20,7 +20,7 @@ from wsproto.extensions import PerMessageDeflate
 from broadwing import Channel, Endpoint, Socket, on
 from broadwing.core import deflate as core_deflate
 from broadwing.transports import websocket_entrance
-from tests.support.background import Background, background, dial, until
+from tests.support.background import TIMEOUT, Background, background, dial, until
 from tests.support.echo import DEFLATE, ECHO, echoes
 from tests.support.wire import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, Wire, client_frame, upgrade_headers, wire
 
@@ -75,7 +75,7 @@ def test_messages_of_any_size_come_back_through_websockets(served: Background, s
             text = payload(size, number)
             message = text.encode() if number % 2 else text
             client.send(message)
-            assert client.recv(timeout=5) == message
+            assert client.recv(timeout=TIMEOUT) == message
 
 
 @pytest.mark.parametrize("size", [0, 16, 1_024, 131_072])
@@ -83,7 +83,7 @@ def test_messages_in_fragments_come_back_through_websockets(served: Background, 
     with connect(served.url(DEFLATE), compression="deflate", max_size=None) as client:
         message = payload(size)
         client.send(message[at : at + 300] for at in range(0, max(size, 1), 300))
-        assert client.recv(timeout=5) == message
+        assert client.recv(timeout=TIMEOUT) == message
 
 
 @pytest.mark.parametrize("size", [0, 16, 1_024, 131_072])
@@ -189,7 +189,7 @@ def test_a_window_that_was_asked_for_is_kept_to(served: Background, bits: int) -
     with connect(served.url(DEFLATE), compression=None, extensions=[factory], max_size=None) as client:
         message = payload(100_000)
         client.send(message)
-        assert client.recv(timeout=5) == message
+        assert client.recv(timeout=TIMEOUT) == message
     with wire(served.port, DEFLATE, headers={EXTENSIONS: f"permessage-deflate; server_max_window_bits={bits}"}) as line:
         line.send_frame(TEXT, payload(50_000))
         assert inflated(line.frame(), bits) == payload(50_000).encode()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support.background import LEAN, PLAIN_ASGI, Background
+from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background
 from tests.support.echo import ECHO, echoes
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, EOF, PING, PONG, TEXT, Frame, Wire, client_frame, wire
 
@@ -53,13 +53,13 @@ def chopped(line: Wire, data: bytes, size: int = 1) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_a_text_message_of_any_length_form_comes_back(legal: ClientConnection, size: int) -> None:
     legal.send("*" * size)
-    assert legal.recv(timeout=5) == "*" * size
+    assert legal.recv(timeout=TIMEOUT) == "*" * size
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_binary_message_of_any_length_form_comes_back(legal: ClientConnection, size: int) -> None:
     legal.send(b"\xfe" * size)
-    assert legal.recv(timeout=5) == b"\xfe" * size
+    assert legal.recv(timeout=TIMEOUT) == b"\xfe" * size
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -80,7 +80,7 @@ def test_a_server_uses_the_shortest_length_form_and_no_mask(line: Wire) -> None:
 def test_messages_sent_without_waiting_come_back_in_order(legal: ClientConnection) -> None:
     for number in range(200):
         legal.send(str(number))
-    assert [legal.recv(timeout=5) for _ in range(200)] == [str(number) for number in range(200)]
+    assert [legal.recv(timeout=TIMEOUT) for _ in range(200)] == [str(number) for number in range(200)]
 
 
 @pytest.mark.parametrize("size", [0, 10, 200, 70_000])
@@ -99,7 +99,7 @@ def test_a_ping_is_answered_with_its_payload(legal: ClientConnection, payload: b
     # The library knows a pong by its payload, so that the pong of another ping would not do.
     assert legal.ping(payload).wait(5)
     legal.send("still there")
-    assert legal.recv(timeout=5) == "still there"
+    assert legal.recv(timeout=TIMEOUT) == "still there"
 
 
 def test_a_ping_of_126_bytes_ends_the_connection(line: Wire) -> None:
@@ -178,12 +178,12 @@ def test_a_fragmented_control_frame_ends_the_connection(line: Wire, opcode: int)
 @pytest.mark.parametrize("parts", [["fragment1", "fragment2"], ["", "", ""], ["", "middle", ""], list("äöüÄ" * 30)])
 def test_fragments_come_back_as_one_message(legal: ClientConnection, parts: list[str]) -> None:
     legal.send(iter(parts))
-    assert legal.recv(timeout=5) == "".join(parts)
+    assert legal.recv(timeout=TIMEOUT) == "".join(parts)
 
 
 def test_binary_fragments_come_back_as_one_message(legal: ClientConnection) -> None:
     legal.send(iter([b"\xff", b"", b"\xfe" * 70_000, b"\x00"]))
-    assert legal.recv(timeout=5) == b"\xff" + b"\xfe" * 70_000 + b"\x00"
+    assert legal.recv(timeout=TIMEOUT) == b"\xff" + b"\xfe" * 70_000 + b"\x00"
 
 
 @pytest.mark.parametrize("chop", [1, 1_000])
@@ -230,7 +230,7 @@ def test_a_message_that_begins_within_another_ends_the_connection(line: Wire, op
 def test_a_message_in_frames_of_1300_bytes_comes_back_whole(legal: ClientConnection) -> None:
     message = "*" * 65_536
     legal.send(message[at : at + 1_300] for at in range(0, len(message), 1_300))
-    assert legal.recv(timeout=5) == message
+    assert legal.recv(timeout=TIMEOUT) == message
 
 
 def test_nothing_follows_the_end_of_a_refused_connection(line: Wire) -> None:

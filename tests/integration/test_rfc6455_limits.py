@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support.background import LEAN, PLAIN_ASGI, Background
+from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background
 from tests.support.echo import ECHO, SMALL, echoes
 from tests.support.wire import BINARY, CLOSE, CONTINUATION, EOF, PING, PONG, TEXT, Frame, Wire, client_frame, wire
 
@@ -54,14 +54,14 @@ def in_fragments(opcode: int, payload: bytes, size: int) -> bytes:
 def test_a_large_text_comes_back(legal: ClientConnection, size: int) -> None:
     message = "BAsd7&jh23" * (size // 10)
     legal.send(message)
-    assert legal.recv(timeout=10) == message
+    assert legal.recv(timeout=TIMEOUT) == message
 
 
 @pytest.mark.parametrize("size", [64 * KB, 256 * KB, 1 * MB, 4 * MB, 9 * MB], ids=str)
 def test_a_large_binary_comes_back(legal: ClientConnection, size: int) -> None:
     message = b"\x00\xfe\x23\xfa\xf0" * (size // 5)
     legal.send(message)
-    assert legal.recv(timeout=10) == message
+    assert legal.recv(timeout=TIMEOUT) == message
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -87,7 +87,7 @@ def test_a_thousand_round_trips(legal: ClientConnection, size: int) -> None:
     for number in range(1_000 if size == 16 else 100):
         message: str | bytes = "*" * size if number % 2 else b"*" * size
         legal.send(message)
-        assert legal.recv(timeout=5) == message
+        assert legal.recv(timeout=TIMEOUT) == message
 
 
 def test_a_frame_over_the_limit_is_answered_with_1009_before_it_has_arrived(small: Wire) -> None:

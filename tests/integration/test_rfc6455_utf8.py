@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.background import LEAN, PLAIN_ASGI, Background
+from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background
 from tests.support.echo import ECHO, echoes
 from tests.support.wire import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, Wire, client_frame, wire
 
@@ -86,7 +86,7 @@ def test_valid_text_comes_back_as_it_was(either: Background) -> None:
     with connect(either.url(ECHO), compression=None) as client:
         for name, text in VALID.items():
             client.send(text)
-            assert client.recv(timeout=5) == text, name
+            assert client.recv(timeout=TIMEOUT) == text, name
 
 
 def test_valid_text_may_be_cut_anywhere_even_within_a_letter(line: Wire) -> None:

@@ -19,11 +19,14 @@ from broadwing.transports.websocket_uvicorn import WebSocketProtocol
 from tests.support.background import LEAN, LEAN_BEHIND_H11, Background, background, until
 from tests.support.echo import ECHO, echo_endpoint
 from tests.support.hostile import ROOM, ROOM_V1, HostSocket, hostile_endpoint
+from tests.support.loopback import HOST
 from tests.support.process import Process, serving
 from tests.support.wire import CLOSE, EOF, TEXT, Wire, upgrade_headers, wire
 
 APP = "tests.support.leaving:endpoint"
 RESTART = 1012
+ENDLESS = {"batch_interval": 600.0, "shutdown": 1_200.0}
+"""Who waits for a further batch, or for the end of the time, is not there in time for the test."""
 
 
 @contextlib.contextmanager
@@ -44,7 +47,7 @@ def dismissed(line: Wire, code: int = RESTART) -> None:
 def test_a_signal_sends_everybody_away_with_1012_once(number: signal.Signals) -> None:
     # As recorded for connections with channels. Departure: those without are told 1012 as well and not 1000, after which
     # the official client would not come back.
-    with process() as served, contextlib.ExitStack() as stack:
+    with process(**ENDLESS) as served, contextlib.ExitStack() as stack:
         two = stack.enter_context(wire(served.port, ROOM))
         two.join("room:a", "1")
         two.join("room:b", "2")
@@ -55,12 +58,10 @@ def test_a_signal_sends_everybody_away_with_1012_once(number: signal.Signals) ->
         none.heartbeat()
         raw = stack.enter_context(wire(served.port, "/raw/websocket"))
         parrot = stack.enter_context(wire(served.port, "/parrot"))
-        started = time.monotonic()
         served.signal(number)
         for line in (two, old, none, raw, parrot):
             dismissed(line)
         assert served.exit_code() == 0
-        assert time.monotonic() - started < 3
         said = "\n".join(served.output)
         assert sorted(line for line in served.output if line.startswith("terminate")) == [
             "terminate raw ('shutdown', 'draining')",
@@ -74,15 +75,14 @@ def test_a_signal_sends_everybody_away_with_1012_once(number: signal.Signals) ->
 
 
 def test_a_server_without_connections_stops_at_once() -> None:
-    with process() as served:
-        started = time.monotonic()
+    with process(**ENDLESS) as served:
         served.signal()
         assert served.exit_code() == 0
-        assert time.monotonic() - started < 1.5
 
 
 def test_connections_are_drained_in_batches() -> None:
-    with process(batch_size=2, batch_interval=0.4) as served, contextlib.ExitStack() as stack:
+    interval = 1.0
+    with process(batch_size=2, batch_interval=interval) as served, contextlib.ExitStack() as stack:
         lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(5)]
         for line in lines:
             line.heartbeat()
@@ -93,46 +93,42 @@ def test_connections_are_drained_in_batches() -> None:
         staying = [line for line in lines if not _is_dismissed(line)]
         assert len(staying) == 3
         assert served.says("round 2 of 3")
-        assert 0.35 < time.monotonic() - started < 0.75
+        assert time.monotonic() - started >= interval
         staying = [line for line in staying if not _is_dismissed(line)]
         assert len(staying) == 1
         assert served.says("round 3 of 3")
-        assert 0.75 < time.monotonic() - started < 1.2
+        assert time.monotonic() - started >= 2 * interval
         dismissed(staying[0])
         assert served.exit_code() == 0
         # Phoenix's words (lib/phoenix/logger.ex); the last round has the remainder.
         drained = [line.partition("DRAINING")[2] for line in served.output if "DRAINING" in line]
         assert drained == [
-            f" {count} of 5 total connection(s) for socket RoomSocket every 400ms - round {index} of 3"
+            f" {count} of 5 total connection(s) for socket RoomSocket every 1000ms - round {index} of 3"
             for index, count in ((1, 2), (2, 2), (3, 1))
         ]
 
 
 def _is_dismissed(line: Wire) -> bool:
-    line.line.settimeout(0.05)
-    try:
-        closing = line.frame()
-    except TimeoutError:
-        line.line.settimeout(5)
-        line.heartbeat()
+    """Whether the server has said goodbye; it has, or has not, before it hears this question."""
+    line.send_message(None, "h", "phoenix", "heartbeat", {})
+    frame = line.frame()
+    if frame.opcode == TEXT:
         return False
-    assert (closing.opcode, closing.code) == (CLOSE, RESTART)
-    line.send_frame(CLOSE, closing.payload)
+    assert (frame.opcode, frame.code) == (CLOSE, RESTART)
+    line.send_frame(CLOSE, frame.payload)
     return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
-    with process(batch_size=1, batch_interval=60, shutdown=600) as served, contextlib.ExitStack() as stack:
+    with process(batch_size=1, **ENDLESS) as served, contextlib.ExitStack() as stack:
         lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(3)]
         for line in lines:
             line.heartbeat()
         served.signal(number)
         assert served.says("round 1 of 4")
-        started = time.monotonic()
         served.signal(number)
         assert served.exit_code() == 1
-        assert time.monotonic() - started < 1.5
         ends = [list(line.frames()) for line in lines]
         assert sum(bool(frames) for frames in ends) == 1, "only the first batch had been told"
 
@@ -144,10 +140,8 @@ def test_a_second_signal_ends_a_handler_that_holds_a_thread() -> None:
         assert served.says("block begun")
         served.signal()
         dismissed(line)
-        started = time.monotonic()
         served.signal()
         assert served.exit_code() == 1
-        assert time.monotonic() - started < 3
 
 
 def test_handlers_at_work_may_finish() -> None:
@@ -163,7 +157,7 @@ def test_handlers_at_work_may_finish() -> None:
 
 
 def test_nobody_is_let_in_while_the_server_drains() -> None:
-    with process(batch_size=1, batch_interval=0.3) as served, contextlib.ExitStack() as stack:
+    with process(batch_size=1, **ENDLESS) as served, contextlib.ExitStack() as stack:
         lines = [stack.enter_context(wire(served.port, ROOM)) for _ in range(2)]
         for line in lines:
             line.heartbeat()
@@ -177,9 +171,8 @@ def test_nobody_is_let_in_while_the_server_drains() -> None:
         # A connection that is there already may ask, and is told to go elsewhere.
         kept.request("GET", ROOM, upgrade_headers())
         assert kept.answer().status == 503
-        for line in lines:
-            dismissed(line)
-        assert served.exit_code() == 0
+        served.signal()
+        assert served.exit_code() == 1
 
 
 # In this process, where what is left can be looked at.
@@ -212,7 +205,7 @@ def test_clients_that_do_not_answer_do_not_hold_the_server_up(monkeypatch: pytes
     with background(endpoint) as served, wire(served.port, ROOM) as line, wire(served.port) as unfinished:
         line.heartbeat()
         unfinished.send(b"GET /hello HTTP/1.1\r\n")
-        served.stop(seconds=2)
+        served.stop(seconds=15)
         assert served.tasks_left == []
         assert line.frame().code == RESTART
 
@@ -232,14 +225,14 @@ def test_what_is_not_drained_in_batches_in_time_is_closed_at_once(
         served.server.should_exit = True
         for line in lines:
             dismissed(line)
-        served.stop(seconds=2)
+        served.stop(seconds=15)
         assert served.tasks_left == []
     assert ("were not drained within 0.3 s" in caplog.text) == bool(drainer)
 
 
 def test_under_plain_uvicorn_with_the_lean_path_connections_are_drained_as_well() -> None:
     endpoint = hostile_endpoint()
-    config = uvicorn.Config(endpoint, host="127.0.0.1", port=0, ws=WebSocketProtocol, log_config=None)
+    config = uvicorn.Config(endpoint, host=HOST, port=0, ws=WebSocketProtocol, log_config=None)
     served = Background(uvicorn.Server(config), "", uvloop.new_event_loop())
     served.start()
     with wire(served.port, ROOM) as line:

@@ -15,7 +15,9 @@ from websockets.typing import Subprotocol
 from broadwing.session import make_csrf_state, make_csrf_token
 from tests.integration.conftest import World
 from tests.support.app import CSRF_SESSION, SECRET, SESSION, GroundSocket, make_endpoint
+from tests.support.background import TIMEOUT
 from tests.support.client import V1, V2, Client, Closed, Refused
+from tests.support.loopback import HOST
 from tests.support.server import LEAN, serve, until
 
 
@@ -207,7 +209,7 @@ async def test_connect_is_told_what_the_mount_asks_for(world: World) -> None:
     assert info["session"] is None
     assert info["uri"] == {
         "scheme": "http",
-        "host": "127.0.0.1",
+        "host": HOST,
         "port": world.served.port,
         "path": f"/info{tail}",
         "query": f"vsn={world.vsn}&a=b",
@@ -363,7 +365,7 @@ async def _broadcasts_until_the_end(client: Client) -> int | None:
 
 async def test_a_silent_client_is_closed_although_it_was_answered_before(ws_world: World) -> None:
     """checklist 70; pushes to the client do not count, only what it sends"""
-    ws_world.endpoint.socket("/impatient", GroundSocket, websocket={"timeout": 0.3})
+    ws_world.endpoint.socket("/impatient", GroundSocket, websocket={"timeout": 0.8})
     client = await ws_world.connect("/impatient")
     await client.join("room:lobby")
     await client.send(None, "1", "phoenix", "heartbeat")
@@ -376,7 +378,7 @@ async def test_a_silent_client_is_closed_although_it_was_answered_before(ws_worl
 
     task = asyncio.get_running_loop().create_task(broadcast())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             assert await _broadcasts_until_the_end(client) == 1002
     finally:
         task.cancel()

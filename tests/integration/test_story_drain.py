@@ -14,6 +14,7 @@ from broadwing import DrainOptions, Endpoint, telemetry
 from broadwing.drain import drain
 from tests.integration.conftest import LONGPOLL, World
 from tests.support.app import GroundSocket, make_endpoint
+from tests.support.background import TIMEOUT
 from tests.support.client import V1, V2, Client
 from tests.support.server import ASGI, LEAN, WSPROTO, serve
 
@@ -38,7 +39,7 @@ async def test_all_clients_are_closed_with_1012_once(world: World) -> None:
     await none.quiet()
     stopping = asyncio.get_running_loop().create_task(world.served.shut_down())
     assert [await client.ended() for client in (many, old, none)] == [1012, 1012, 1012]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await stopping
     # uvicorn without our server class closes its WebSockets by itself before the endpoint hears of the end.
     reason = ("shutdown", "draining") if world.transport.startswith(LEAN) else ("shutdown", "closed")
@@ -66,7 +67,7 @@ async def test_a_handler_at_work_is_waited_for(world: World) -> None:
     assert await client.ended() == 1012
     assert world.endpoint.terminated == []
     world.endpoint.gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await stopping
     assert [topic for topic, _ in world.endpoint.terminated] == ["story:x"]
 

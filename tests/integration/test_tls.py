@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,29 +81,34 @@ def test_a_story(served: Background, trusting: ssl.SSLContext) -> None:
         assert one.frame() == Frame(PONG, b"x")
 
 
-async def test_messages_of_any_size_come_back_through_websockets(served: Background, trusting: ssl.SSLContext) -> None:
+async def test_messages_of_any_size_come_back_through_websockets(
+    served: Background, trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 600.0)  # a close that waited for it would fail
     # Its client for asyncio: the one for threads reads and writes one TLS connection from two threads, which OpenSSL
     # does not allow.
     async with connect(served.url(ECHO), ssl=trusting, server_hostname="localhost", max_size=None) as client:
         for size in (0, 1, 125, 126, 16_383, 16_384, 16_385, 70_000, 5_000_000):
             await client.send("x" * size)
             assert await client.recv() == "x" * size
-        started = time.monotonic()
         await client.close()
         assert client.protocol.close_rcvd is not None
         assert client.protocol.close_rcvd.code == 1000
-        assert time.monotonic() - started < 1, "closing waited for something"
 
 
 @pytest.mark.parametrize(("opcode", "payload", "code"), [(3, b"", 1002), (TEXT, b"\xff", 1007), (CLOSE, b"\x00", 1002)])
 def test_a_broken_rule_is_answered_and_ends_the_connection(
-    served: Background, trusting: ssl.SSLContext, opcode: int, payload: bytes, code: int
+    served: Background,
+    trusting: ssl.SSLContext,
+    opcode: int,
+    payload: bytes,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 600.0)  # a close that waited for it would fail
     with wire(served.port, ECHO, tls=trusting) as line:
         line.send_frame(opcode, payload)
-        started = time.monotonic()
         assert line.close_code() == code
-        assert time.monotonic() - started < 1
 
 
 def test_a_silent_client_is_closed(served: Background, trusting: ssl.SSLContext) -> None:
@@ -172,8 +176,7 @@ def test_a_reader_that_stalls_for_good_is_let_go_of(
     with wire(served.port, "/brisk/websocket?vsn=2.0.0", tls=trusting, receive_buffer=4_096) as line:
         line.join("room:slow")
         while endpoint.statistics.slow_readers == slow:
-            endpoint.broadcast("room:slow", "shout", {"pad": "x" * 60_000})
-            time.sleep(0.001)
+            served.run(lambda: endpoint.broadcast("room:slow", "shout", {"pad": "x" * 60_000}))
         until(lambda: not entrance[0].sweeper.members)
 
 

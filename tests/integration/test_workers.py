@@ -18,10 +18,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.background import TIMEOUT
+from tests.support.loopback import HOST
 from tests.support.process import ROOT, Process
 
 APP = "tests.support.workers_app:endpoint"
-PATIENCE = 20.0
 
 
 @contextlib.contextmanager
@@ -32,7 +33,7 @@ def workers(count: int = 2, *arguments: str) -> Iterator[Process]:
         yield process
         if process.is_running:
             process.signal()
-            assert process.exit_code(PATIENCE) == 0
+            assert process.exit_code(TIMEOUT) == 0
     finally:
         process.kill()
 
@@ -48,7 +49,7 @@ class Client:
         await self.line.send(json.dumps(["1", "2", "room:1", event, payload]))
 
     async def hear(self, event: str) -> Any:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 message = json.loads(await self.line.recv())
                 if message[3] == event:
@@ -60,8 +61,8 @@ async def clients(port: int, count: int, user: str = "nobody") -> AsyncIterator[
     async with contextlib.AsyncExitStack() as stack:
         found = []
         for _ in range(count):
-            url = f"ws://127.0.0.1:{port}/socket/websocket?vsn=2.0.0&user={user}"
-            line = await stack.enter_async_context(connect(url, open_timeout=PATIENCE))
+            url = f"ws://{HOST}:{port}/socket/websocket?vsn=2.0.0&user={user}"
+            line = await stack.enter_async_context(connect(url, open_timeout=TIMEOUT))
             await line.send('["1","1","room:1","phx_join",{}]')
             reply = json.loads(await line.recv())
             found.append(Client(line, reply[4]["response"]["pid"]))
@@ -121,7 +122,7 @@ async def test_a_killed_worker_comes_back_and_the_others_never_notice() -> None:
             assert killed not in {client.pid for client in fresh}
             newcomer = next(client for client in fresh if client.pid != safe[0].pid)
             heard = False
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             while not heard and time.monotonic() < deadline:  # until the new worker is on the bus
                 await newcomer.push("say", {"n": 7})
                 with contextlib.suppress(TimeoutError):
@@ -132,16 +133,16 @@ async def test_a_killed_worker_comes_back_and_the_others_never_notice() -> None:
 
 async def test_a_poll_session_is_reached_from_any_worker() -> None:
     with workers() as server:
-        url = f"http://127.0.0.1:{server.port}/socket/longpoll?vsn=2.0.0"
-        async with httpx.AsyncClient(timeout=PATIENCE) as first:
+        url = f"http://{HOST}:{server.port}/socket/longpoll?vsn=2.0.0"
+        async with httpx.AsyncClient(timeout=TIMEOUT) as first:
             token = (await first.get(url)).json()["token"]
         header = {"x-phoenix-longpoll-token": token}
         for number in range(12):
             # A connection each, so that the kernel chooses a worker anew.
-            async with httpx.AsyncClient(timeout=PATIENCE) as other:
+            async with httpx.AsyncClient(timeout=TIMEOUT) as other:
                 sent = await other.post(url, headers=header, content=f'[null,"{number}","phoenix","heartbeat",{{}}]')
                 assert sent.json() == {"status": 200}
-            async with httpx.AsyncClient(timeout=PATIENCE) as other:
+            async with httpx.AsyncClient(timeout=TIMEOUT) as other:
                 got = (await other.get(url, headers=header)).json()
                 assert got["status"] == 200
                 assert [json.loads(message)[1] for message in got["messages"]] == [str(number)]
@@ -177,7 +178,7 @@ def test_workers_end_when_their_supervisor_is_killed() -> None:
         assert len(pids) == 2
         server.signal(signal.SIGKILL)
         server.exit_code()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while any(is_alive(pid) for pid in pids):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -200,9 +201,9 @@ def test_an_application_that_cannot_be_loaded_ends_the_supervisor() -> None:
 
 
 def test_a_taken_port_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "broadwing", "serve", APP, "--port", port, "--workers", "2"]
+        command = [sys.executable, "-m", "broadwing", "serve", APP, "--host", HOST, "--port", port, "--workers", "2"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode != 0
     assert "in use" in ended.stderr

@@ -74,7 +74,7 @@ def legal_frame(draw: st.DrawFn) -> bytes:
 streams = st.lists(legal_frame() | legal_frame() | any_frame | st.binary(max_size=30), max_size=8).map(b"".join)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(stream=streams, cuts=cuts, compression=st.booleans())
 @example(stream=b"\x81", cuts=[], compression=False)
 @example(stream=client(TEXT, b"\xed\xa0", fin=False) + client(CONTINUATION, b"\x80"), cuts=[9], compression=False)
@@ -112,7 +112,7 @@ def test_any_bytes_in_any_slices_give_the_same_events_and_are_held_within_limits
             value.decode()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(chunks=st.lists(streams | st.binary(max_size=60), max_size=8))
 def test_a_reader_that_is_fed_on_after_its_end_neither_raises_nor_hoards(chunks: list[bytes]) -> None:
     # A transport may have one more chunk under way when it ends a connection.
@@ -150,7 +150,7 @@ def _expected(conversation: list[tuple[int, bytes, list[int], list[tuple[int, by
     return events
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversation=conversations(), cuts=cuts)
 def test_what_websockets_frames_is_read_as_it_was_meant(conversation: Any, cuts: list[int]) -> None:
     stream = b""
@@ -164,7 +164,7 @@ def test_what_websockets_frames_is_read_as_it_was_meant(conversation: Any, cuts:
     assert feed(_cut(stream, cuts), FrameLimits()) == _expected(conversation)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversation=conversations(), cuts=cuts, bits=st.integers(9, 15))
 def test_what_websockets_compresses_is_read_as_it_was_meant(conversation: Any, cuts: list[int], bits: int) -> None:
     extension = PerMessageDeflate(True, True, 15, bits)  # as negotiated: no context is taken over
@@ -181,7 +181,7 @@ def test_what_websockets_compresses_is_read_as_it_was_meant(conversation: Any, c
     assert feed(_cut(stream, cuts), limits) == _expected(conversation)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     conversation=conversations(),
     cuts=cuts,
@@ -232,7 +232,7 @@ def _parsed_by_websockets(data: bytes) -> Frame:
     return parsed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(message=messages)
 def test_what_is_framed_is_read_by_websockets_and_wsproto(message: tuple[int, bytes]) -> None:
     opcode, payload = message
@@ -250,7 +250,7 @@ def test_what_is_framed_is_read_by_websockets_and_wsproto(message: tuple[int, by
     assert (content.encode() if isinstance(content, str) else bytes(content)) == payload
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(message=messages, key=st.binary(min_size=4, max_size=4))
 def test_a_masked_frame_decodes_to_what_was_encoded(message: tuple[int, bytes], key: bytes) -> None:
     opcode, payload = message
@@ -262,7 +262,7 @@ def test_a_masked_frame_decodes_to_what_was_encoded(message: tuple[int, bytes], 
     assert feed([sent]) == [(opcode, payload)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(code=st.sampled_from([1000, 1001, 1002, 1007, 1009, 1011, 1012, 4001]), reason=st.text(max_size=200))
 def test_a_close_frame_is_legal_whatever_its_reason(code: int, reason: str) -> None:
     parsed = _parsed_by_websockets(close_frame(code, reason))
@@ -273,7 +273,7 @@ def test_a_close_frame_is_legal_whatever_its_reason(code: int, reason: str) -> N
     assert said == reason or len(reason.encode()) > 123
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     data=st.binary(max_size=2000) | st.text(max_size=50).map(lambda text: text.encode() * 30), bits=st.integers(9, 15)
 )
@@ -281,7 +281,7 @@ def test_what_is_deflated_inflates(data: bytes, bits: int) -> None:
     assert deflate.inflate(deflate.deflate(data, bits), len(data)) == data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=200), limit=st.integers(0, 300))
 def test_any_bytes_inflate_within_the_limit_or_are_refused(data: bytes, limit: int) -> None:
     result = deflate.inflate(data, limit)
@@ -306,7 +306,7 @@ parameters = st.sampled_from(
 offers = st.lists(parameters, max_size=4).map(lambda given: ";".join(["permessage-deflate", *given]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=st.lists(st.lists(offers | st.text(max_size=20), max_size=3).map(", ".join), max_size=3))
 def test_any_offer_is_answered_within_what_was_offered_or_declined(values: list[str]) -> None:
     answer = deflate.negotiate(values)

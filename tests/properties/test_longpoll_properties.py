@@ -172,7 +172,7 @@ async def _post_and_look(content_type: bytes, body: bytes) -> None:
         await endpoint.stop()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([NDJSON, b"application/json", b""]),
     st.binary(max_size=600)

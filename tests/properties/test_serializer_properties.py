@@ -97,7 +97,7 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(serializer=st.sampled_from([V1, V2]), opcode=st.sampled_from([TEXT, BINARY]), data=anything)
 @example(serializer=V2, opcode=TEXT, data=b'["1","1","\xff","e",{}]')
 @example(serializer=V1, opcode=TEXT, data=b'{"topic":"\xff","event":"e","ref":1,"payload":{}}')
@@ -151,7 +151,7 @@ def _flat(value: Any) -> bool:
     return not any(isinstance(item, list | dict) for item in inner)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=mutated(v2_texts))
 @example(data=b'["1","1","t","e",{"a":1,"a":2}]')
 @example(data=b'[1,1,1,1,"\\ud83d\\ude00"]')
@@ -176,7 +176,7 @@ def test_version_2_reads_the_same_arrays_as_pythons_json(data: bytes) -> None:
     assert [type(item) for item in read] == [type(item) for item in expected[:5]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=mutated(v1_texts))
 @example(data=b'{"topic":1,"topic":2,"event":3,"ref":4,"payload":5,"payload":6}')
 @example(data=b'{"t\\u006fpic":1,"event":3,"ref":4,"payload":5}')
@@ -215,7 +215,7 @@ def _raw(message: Message) -> msgspec.Raw:
 # decode(encode): what one side writes, the other reads; text is compared after parsing, binary by its layout.
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(join_ref=refs, ref=refs, topic=refs, event=names, payload=payloads)
 def test_a_message_is_read_back_as_it_was_written(
     join_ref: Any, ref: Any, topic: Any, event: str, payload: Any
@@ -228,7 +228,7 @@ def test_a_message_is_read_back_as_it_was_written(
     assert decode(_raw(message)) == payload
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(join_ref=refs, ref=refs, topic=names, status=names, payload=payloads, map_=maps)
 def test_replies_pushes_and_broadcasts_are_read_back_by_pythons_json(
     join_ref: Any, ref: Any, topic: str, status: str, payload: Any, map_: dict[str, Any]
@@ -263,7 +263,7 @@ long_names = st.text(st.characters(codec="utf-8"), max_size=300) | st.sampled_fr
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(fields=st.lists(long_names, min_size=4, max_size=4), data=st.binary(max_size=50))
 def test_binary_frames_hold_their_fields_in_order_or_are_refused(fields: list[str], data: bytes) -> None:
     join_ref, ref, topic, event = fields
@@ -283,7 +283,7 @@ def test_binary_frames_hold_their_fields_in_order_or_are_refused(fields: list[st
         assert _fields(encoded, len(expected)) == (expected, data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(fields=st.lists(short_names, min_size=4, max_size=4), data=st.binary(max_size=50))
 def test_a_binary_push_of_a_client_is_read_as_it_was_meant(fields: list[str], data: bytes) -> None:
     encoded = [field.encode() for field in fields]

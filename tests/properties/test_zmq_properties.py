@@ -2,7 +2,7 @@
 
 import contextlib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from broadwing.pubsub.zmq_frames import (
@@ -25,14 +25,12 @@ TOPICS = st.text(st.characters())
 READERS = [read_addressee, read_records, read_hello, read_token]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 255), SENDERS, NUMBERS)
 def test_heads_are_read_as_written(kind: int, sender: bytes, number: int) -> None:
     data = head(kind, sender, number)
     assert read_head(data) == (kind, sender, number, len(data))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(TOPICS, st.binary())), SENDERS, NUMBERS)
 def test_records_are_read_as_written(records: list[tuple[str, bytes]], sender: bytes, number: int) -> None:
     begin = head(MESSAGES, sender, number)
@@ -40,20 +38,17 @@ def test_records_are_read_as_written(records: list[tuple[str, bytes]], sender: b
     assert read_records(data, len(begin)) == records
 
 
-@settings(deadline=None)
 @given(TOPICS.filter(lambda name: len(name) < 10_000), st.binary())
 def test_addressees_are_read_as_written(name: str, rest: bytes) -> None:
     data = addressee(name)
     assert read_addressee(data + rest, 0) == (name, len(data))
 
 
-@settings(deadline=None)
 @given(SENDERS, TOPICS.filter(lambda name: len(name) < 10_000), st.text())
 def test_hellos_are_read_as_written(token: bytes, name: str, address: str) -> None:
     assert read_hello(hello(token, name, address), 0) == (token, name, address)
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_a_frame_or_an_error(data: bytes) -> None:
     for begin in (b"", head(MESSAGES, b"12345678", 1)):
@@ -66,7 +61,6 @@ def test_any_bytes_are_a_frame_or_an_error(data: bytes) -> None:
                 read(begin + data, start)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(TOPICS, st.binary()), min_size=1), st.data())
 def test_a_frame_that_is_cut_is_never_read_as_whole(records: list[tuple[str, bytes]], data: st.DataObject) -> None:
     whole = b"".join(b"".join(record(topic, content)) for topic, content in records)

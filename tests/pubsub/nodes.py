@@ -13,7 +13,8 @@ from broadwing.pubsub.nats import NatsAdapter
 from broadwing.pubsub.pubsub import PubSub
 from broadwing.pubsub.redis import RedisAdapter
 from broadwing.testing.cluster import Plain
-from tests.support.brokers import TIMEOUT, Broker
+from tests.support.background import TIMEOUT
+from tests.support.brokers import Broker
 
 # No canary and no PING within a test that does not ask for them.
 QUIET: dict[str, Any] = {"canary_interval": 1000.0, "canary_timeout": 1000.0}

@@ -10,6 +10,7 @@ from broadwing.pubsub.batch import pack
 from broadwing.pubsub.broker_frames import Frames
 from broadwing.pubsub.health import Health
 from tests.pubsub.nodes import Server, becomes, gets, join, listen, node, until
+from tests.support.background import TIMEOUT
 from tests.support.relay import relay
 
 
@@ -169,9 +170,10 @@ async def test_start_waits_for_a_broker_that_is_there(server: Server) -> None:
         assert one.health is Health.UP
 
 
-async def test_start_does_not_wait_for_a_broker_that_is_not(server: Server) -> None:
+async def test_start_does_not_wait_for_a_broker_that_is_not(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadwing.pubsub.broker.START_TIMEOUT", 600.0)
     await server.kill()
-    async with asyncio.timeout(1), node(server.adapter()) as one:
+    async with asyncio.timeout(TIMEOUT), node(server.adapter()) as one:
         assert one.health is Health.DOWN
         await server.start()
         await becomes(one, Health.UP)

@@ -13,6 +13,7 @@ from broadwing.pubsub.broker_frames import Frames
 from broadwing.pubsub.broker_life import FIRST_DELAY, LONGEST_DELAY, Life, delays
 from broadwing.pubsub.broker_url import Host, parse
 from broadwing.pubsub.redis_line import command
+from tests.support.background import TIMEOUT
 
 ANY = frozenset({"a", "b"})
 
@@ -146,7 +147,7 @@ async def test_a_session_that_fails_by_a_bug_is_followed_by_another_and_told_wit
     life = Life("the line", session, lambda: ups.append(life.is_up))
     life.start()
     await life.settled()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while sessions < 3:
             await asyncio.sleep(0.001)
     assert ups == [False, True, False, True]

@@ -9,6 +9,7 @@ import pytest
 
 from broadwing.pubsub.pubsub import PubSub
 from broadwing.pubsub.registry import Subscribers
+from tests.support.background import TIMEOUT
 
 
 class Plain:
@@ -108,7 +109,7 @@ async def test_a_broadcast_from_a_thread_is_delivered_in_the_loop(how: str) -> N
     await pubsub.start()
     pubsub.subscribe("t", lambda message: got.append((message, threading.current_thread())))
     await asyncio.to_thread(getattr(pubsub, how), "t", "hello")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while not got:
             await asyncio.sleep(0)
     assert got == [("hello", threading.main_thread())]

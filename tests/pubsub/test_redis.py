@@ -13,6 +13,7 @@ from broadwing.pubsub.adapters import adapter_for
 from broadwing.pubsub.health import Health
 from broadwing.pubsub.redis import RedisAdapter
 from tests.pubsub.nodes import becomes, gets, listen, node
+from tests.support.background import TIMEOUT
 from tests.support.brokers import Broker, closing, redis, tell
 from tests.support.certificates import Certificates, make_certificates
 
@@ -133,7 +134,7 @@ async def test_a_wrong_password_is_told_once_and_no_reason_to_fail(
 
 def tell_as_admin(port: int, password: str, command: str) -> None:
     """Send a command on a connection that is let in."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as line:
         line.sendall(f"AUTH {password}\r\n{command}\r\n".encode())
         answer = b""
         while answer.count(b"\r\n") < 2:
@@ -203,6 +204,7 @@ async def test_tls_without_trust_is_no_connection(
         assert re.search(reason, caplog.text), caplog.text
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_server_without_tls_is_not_spoken_to_in_the_clear(redis_broker: Broker) -> None:
     redis_broker.ensure()
     async with node(RedisAdapter(f"rediss://127.0.0.1:{redis_broker.port}?tls_verify=none")) as one:

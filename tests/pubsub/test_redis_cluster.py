@@ -19,7 +19,8 @@ from broadwing.pubsub.redis_line import Access
 from broadwing.testing.adapter_contract import AdapterContract
 from broadwing.testing.interest_contract import InterestContract
 from tests.pubsub.nodes import becomes, gets, join, join_now, listen, node, until
-from tests.support.brokers import Broker, closing, free_port, redis, redis_cluster, tell, until_told
+from tests.support.brokers import Broker, closing, redis, redis_cluster, tell, until_told
+from tests.support.loopback import free_port
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,7 @@ class FakeLink:
 
 
 async def test_a_replica_that_becomes_a_master_is_followed(tmp_path: Path) -> None:
-    with redis_cluster(tmp_path) as servers:
+    with redis_cluster(tmp_path, node_timeout=1_000) as servers:
         cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
         replica = redis(tmp_path / "replica", *cluster, "--cluster-port", str(free_port()))
         with closing(replica):

@@ -12,6 +12,7 @@ from broadwing.pubsub.broker_url import Host
 from broadwing.pubsub.redis_line import Access
 from broadwing.pubsub.redis_link import Link
 from broadwing.pubsub.redis_places import Fixed
+from tests.support.background import TIMEOUT
 
 
 class PlayedLine:
@@ -153,7 +154,7 @@ async def test_a_message_that_is_elsewhere_is_told_of(stage: Stage) -> None:
     publisher = PlayedLine.made[-1]
     publisher.answers.put_nowait(b"PONG")
     publisher.answers.put_nowait(ResponseError("MOVED 15495 127.0.0.1:7002"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await stage.link.flush()
     assert stage.moved == [None]
 
@@ -165,7 +166,7 @@ async def test_subscriptions_that_are_not_confirmed_after_a_loss_end_the_connect
     await stage.say(ack(b"ssubscribe", b"a"))
     monkeypatch.setattr("broadwing.pubsub.redis_link.CONFIRM_TIMEOUT", 0.05)
     stage.server.answers.put_nowait(ConnectionError("lost"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while "not confirmed within 0.05 s" not in caplog.text:
             await asyncio.sleep(0.001)
         monkeypatch.setattr("broadwing.pubsub.redis_link.CONFIRM_TIMEOUT", 5.0)

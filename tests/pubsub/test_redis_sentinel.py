@@ -9,6 +9,7 @@ import pytest
 from broadwing.pubsub.health import Health
 from broadwing.pubsub.redis import RedisAdapter
 from tests.pubsub.nodes import becomes, gets, listen, node, until
+from tests.support.background import TIMEOUT
 from tests.support.brokers import closing, redis, redis_sentinels
 
 
@@ -39,7 +40,7 @@ async def test_a_failover_by_sentinels_is_followed(tmp_path: Path) -> None:
 
 def tell_clients(port: int, password: str) -> int:
     """How many connections nodes have to a server."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as line:
         line.sendall(f"AUTH {password}\r\nCLIENT LIST\r\nQUIT\r\n".encode())
         answer = b""
         while data := line.recv(65_536):

@@ -381,7 +381,7 @@ EVERY_INFO: dict[str, Any] = {
 }
 
 
-POLLED: dict[str, Any] = {"longpoll": {"window": 1.0}}
+POLLED: dict[str, Any] = {"longpoll": {"window": 10.0}}
 MOUNTS: dict[str, tuple[type[Socket], dict[str, Any]]] = {
     # Those of the recording: defaults, one origin, impatient and narrow, with tokens, with answers to refusals.
     "/socket": (GroundSocket, POLLED),

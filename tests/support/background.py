@@ -13,19 +13,20 @@ import uvicorn
 import uvloop
 
 from broadwing.serving import Server, configure
+from tests.support.loopback import HOST
 
 T = TypeVar("T")
 
 LEAN, LEAN_BEHIND_H11, PLAIN_ASGI = "lean", "lean behind h11", "asgi"
-TIMEOUT = 5.0
-"""Most seconds anything a test waits for may take."""
+TIMEOUT = 30.0
+"""Most seconds anything a test waits for may take. Only a test that fails takes them, so they are many."""
 
 
 class Background:
     """An application being served.
 
     Attributes:
-        port: Where, on 127.0.0.1.
+        port: Where, on `HOST`.
         server: uvicorn's server.
         loop: Its loop.
     """
@@ -53,7 +54,7 @@ class Background:
 
     def url(self, path: str, scheme: str = "ws") -> str:
         """The address of `path`."""
-        return f"{scheme}{self.scheme}://127.0.0.1:{self.port}{path}"
+        return f"{scheme}{self.scheme}://{HOST}:{self.port}{path}"
 
     def run(self, function: Callable[[], T]) -> T:
         """Call something in the server's loop."""
@@ -97,7 +98,7 @@ def background(
         new_loop: Makes the loop.
         **options: Settings of `uvicorn.Config`.
     """
-    settings = {"host": "127.0.0.1", "port": 0, "log_config": None, "lifespan": "on", **options}
+    settings = {"host": HOST, "port": 0, "log_config": None, "lifespan": "on", **options}
     server: uvicorn.Server
     if kind != PLAIN_ASGI:
         config = configure(app, **({"http": "h11"} if kind == LEAN_BEHIND_H11 else {}), **settings)
@@ -126,7 +127,7 @@ def dial(port: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int | 
     """Open a connection.
 
     Args:
-        port: Where, on 127.0.0.1.
+        port: Where, on `HOST`.
         tls: Speak TLS.
         receive_buffer: Size of the kernel's buffer for what the client has not read; small for slow readers.
     """
@@ -135,7 +136,7 @@ def dial(port: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int | 
     if receive_buffer is not None:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
-        line.connect(("127.0.0.1", port))
+        line.connect((HOST, port))
     except OSError:
         line.close()
         raise

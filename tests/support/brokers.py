@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -12,27 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-TIMEOUT = 10.0
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on and that no outgoing connection is given.
-
-    Below the range the system takes ports for outgoing connections from: a client that looks for a server that is down would
-    sooner or later be given the server's own port, be connected to itself, and keep the server from coming back.
-    """
-    for _ in range(1000):
-        port = random.randrange(20_000, 32_000)
-        with contextlib.closing(socket.socket()) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            if port not in _given:
-                _given.add(port)
-                return port
-    raise AssertionError("no free port between 20000 and 32000")
+from tests.support.background import TIMEOUT
+from tests.support.loopback import free_port
 
 
 class Broker:
@@ -164,8 +144,13 @@ def until_told(port: int, expected: str, *command: str) -> None:
 
 
 @contextlib.contextmanager
-def redis_cluster(folder: Path) -> Iterator[list[Broker]]:
-    """Three Redis servers with a third of the slots each, in the order of their slots."""
+def redis_cluster(folder: Path, node_timeout: int = 30_000) -> Iterator[list[Broker]]:
+    """Three Redis servers with a third of the slots each, in the order of their slots.
+
+    Args:
+        folder: Where they may write.
+        node_timeout: Milliseconds after which one that is silent is given up: long, because a busy machine makes them silent.
+    """
     servers = [
         redis(
             folder / str(number),
@@ -187,6 +172,8 @@ def redis_cluster(folder: Path) -> Iterator[list[Broker]]:
         for server in servers:
             until_told(server.port, "cluster_slots_assigned:16384", "CLUSTER", "INFO")
             until_told(server.port, "cluster_state:ok", "CLUSTER", "INFO")
+        for server in servers:  # only now, because they also wait that long before they begin
+            tell(server.port, "CONFIG", "SET", "cluster-node-timeout", str(node_timeout))
         yield servers
 
 
@@ -207,7 +194,7 @@ def redis_sentinels(folder: Path, name: str, password: str) -> Iterator[tuple[li
             (place / "sentinel.conf").write_text(
                 f"sentinel monitor {name} 127.0.0.1 {master.port} 1\n"
                 f"sentinel auth-pass {name} {password}\n"
-                f"sentinel down-after-milliseconds {name} 300\n"
+                f"sentinel down-after-milliseconds {name} 1000\n"
                 f"sentinel failover-timeout {name} 2000\n"
             )
             sentinels.append(redis(place, sentinel=True))

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 30_000
 """Most that anything in a page may take."""
+expect.set_options(timeout=TIMEOUT_MS)
 
 # Names of the programs, and where macOS keeps them, as tools/system_parts.sh has them.
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -11,8 +11,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-TIMEOUT = 5.0
-"""Most seconds anything a test waits for may take."""
+from tests.support.background import TIMEOUT
 
 V1, V2 = "1.0.0", "2.0.0"
 
@@ -268,7 +267,7 @@ async def open_longpoll(url: str, vsn: str, headers: dict[str, str] | None = Non
     Raises:
         Refused: The server does not want to.
     """
-    http = httpx.AsyncClient(headers=headers, timeout=30.0, trust_env=False, verify=_NO_TLS)
+    http = httpx.AsyncClient(headers=headers, timeout=TIMEOUT, trust_env=False, verify=_NO_TLS)
     client = LongPollClient(vsn, http, url)
     try:
         await client.open()

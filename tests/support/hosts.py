@@ -19,7 +19,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
-from tests.support.brokers import closing, free_port, program, redis
+from tests.support.brokers import closing, program, redis
+from tests.support.loopback import free_port
 from tests.support.node import Remote, remote
 from tests.support.relay import Relay
 

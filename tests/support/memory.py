@@ -12,6 +12,7 @@ from broadwing.core.json_v2 import JsonV2
 from broadwing.core.serializer import Serializer
 from broadwing.mounts import SocketMount
 from broadwing.socket import Socket
+from tests.support.background import TIMEOUT
 from tests.support.client import V1, V2, Message, decode, encode
 
 _SERIALIZERS: dict[str, Serializer] = {V1: JsonV1(), V2: JsonV2()}
@@ -110,7 +111,7 @@ class MemoryLine:
 
     async def next(self, count: int = 1) -> list[Message]:
         """Wait for `count` messages and take them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while len(self.frames) < count:
                 await asyncio.sleep(0.001)
         assert len(self.frames) == count, self.frames
@@ -129,7 +130,7 @@ class MemoryLine:
 
     async def settle(self) -> None:
         """Wait until every channel has handled what it has."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while any(runner.task is not None for runner in (*self.connection.runners, *self._left)):
                 await asyncio.sleep(0.001)
         self._left.clear()

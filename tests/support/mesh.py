@@ -1,7 +1,6 @@
 """Nodes of a mesh in the test's own loop, and places for them to meet."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 from broadwing.pubsub.pubsub import PubSub
 from broadwing.pubsub.zmq import ZmqAdapter
 from broadwing.testing.cluster import Plain
-
-PATIENCE = 10.0
+from tests.support.background import TIMEOUT
+from tests.support.loopback import NET, free_port
 
 
 class Here:
@@ -47,7 +46,7 @@ async def here(url: str, name: str | None = None, **options: Any) -> AsyncIterat
         await node.pubsub.stop()
 
 
-async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+async def until(condition: Callable[[], object], seconds: float = TIMEOUT) -> None:
     """Wait until `condition()` is true."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -56,12 +55,7 @@ async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> N
 
 def free_addresses(count: int) -> list[str]:
     """Addresses of the loopback net, each with a port that is free there."""
-    listeners = [socket.create_server((f"127.0.0.{number + 1}", 0)) for number in range(count)]
-    try:
-        return ["{}:{}".format(*listener.getsockname()) for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()
+    return [f"{NET}.{number + 1}:{free_port()}" for number in range(count)]
 
 
 def listed(addresses: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from broadwing.pubsub import broker_life, redis_line, redis_link, zmq_peer
+from broadwing.pubsub import broker_life, redis_line, redis_link, zmq, zmq_peer
 from broadwing.pubsub.adapters import adapter_for
 from broadwing.pubsub.health import Health
 from broadwing.pubsub.pubsub import PubSub
@@ -30,7 +30,7 @@ from broadwing.pubsub.zmq import ZmqAdapter
 from broadwing.testing.cluster import Plain
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 20.0
+TIMEOUT = 30.0
 
 
 def kilobytes(pid: int | str = "self") -> int:
@@ -117,6 +117,7 @@ class Inbox:
 
 async def main(url: str, *words: str) -> None:
     """Be the node."""
+    zmq.LINGER = TIMEOUT  # type: ignore[misc] # on a busy machine a second is not enough
     options = hurry() if "--impatient" in words else {}
     name = next((word for word in words if not word.startswith("--")), None)
     adapter = adapter_for(url, node_name=name)

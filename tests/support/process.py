@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.background import TIMEOUT
+from tests.support.loopback import HOST
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -20,16 +21,16 @@ class Process:
     """A server.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
+        port: Where it listens, on `HOST`.
         output: Lines of its output so far.
     """
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None, host: str = HOST) -> None:
         self.output: list[str] = []
         self._started = threading.Event()
         self.port = 0
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("broadwing"), "serve", *arguments],
+            [Path(sys.executable).with_name("broadwing"), "serve", "--host", host, *arguments],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             stdout=subprocess.PIPE,
@@ -41,7 +42,7 @@ class Process:
 
     def await_start(self) -> None:
         """Wait until it listens."""
-        assert self._started.wait(3 * TIMEOUT), self.output
+        assert self._started.wait(TIMEOUT), self.output
         assert self.port, self.output
 
     @property
@@ -59,7 +60,7 @@ class Process:
         """Send a signal."""
         self._process.send_signal(number)
 
-    def exit_code(self, seconds: float = 2 * TIMEOUT) -> int:
+    def exit_code(self, seconds: float = TIMEOUT) -> int:
         """Wait for the end."""
         code = self._process.wait(seconds)
         self._reader.join(TIMEOUT)

@@ -4,31 +4,36 @@ import signal
 from types import TracebackType
 from typing import Self
 
+from tests.support.loopback import HOST, free_port
 from tests.support.process import Process
 
 
 class RestartableServer:
-    """`broadwing serve` on a port of its own choice, which it keeps over its lives.
+    """`broadwing serve` at an address that it keeps over its lives.
+
+    Args:
+        application: What it serves.
+        host: Where; by default where nobody but this run's clients come.
 
     Attributes:
-        port: Where, on 127.0.0.1; known once it was started.
+        port: The port.
     """
 
-    def __init__(self, application: str) -> None:
+    def __init__(self, application: str, host: str = HOST) -> None:
         self.application = application
-        self.port = 0
+        self.host = host
+        self.port = free_port()
         self._process: Process | None = None
 
     def url(self, path: str = "/", scheme: str = "http") -> str:
         """The address of `path`."""
-        return f"{scheme}://127.0.0.1:{self.port}{path}"
+        return f"{scheme}://{self.host}:{self.port}{path}"
 
     def start(self) -> None:
         """Start, and wait until it listens."""
         assert self._process is None, "it runs already"
-        self._process = Process(self.application, "--port", str(self.port))
+        self._process = Process(self.application, "--port", str(self.port), host=self.host)
         self._process.await_start()
-        self.port = self._process.port
 
     def kill(self) -> None:
         """End it as a power failure would: without a word to anybody."""

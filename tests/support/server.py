@@ -14,6 +14,8 @@ import uvicorn
 from broadwing.serving import Server
 from broadwing.transports.uvicorn_arrival import Arrival
 from broadwing.transports.websocket_uvicorn import Gate, WebSocketProtocol
+from tests.support.background import TIMEOUT
+from tests.support.loopback import HOST
 
 LEAN, ASGI, WSPROTO, HYPERCORN = "lean", "asgi", "wsproto", "hypercorn"
 
@@ -32,7 +34,7 @@ class Served:
     """An application being served.
 
     Attributes:
-        port: Where, on 127.0.0.1.
+        port: Where, on `HOST`.
         server: uvicorn's server, where it is uvicorn.
     """
 
@@ -42,7 +44,7 @@ class Served:
 
     def url(self, path: str, scheme: str = "ws") -> str:
         """The address of `path`."""
-        return f"{scheme}://127.0.0.1:{self.port}{path}"
+        return f"{scheme}://{HOST}:{self.port}{path}"
 
     async def shut_down(self) -> None:
         """Stop as at SIGTERM."""
@@ -68,7 +70,7 @@ async def serve(app: Any, kind: str = LEAN, **options: Any) -> AsyncIterator[Ser
 @contextlib.asynccontextmanager
 async def _uvicorn(app: Any, kind: str, **options: Any) -> AsyncIterator[Served]:
     settings = {"log_config": None, "lifespan": "on", "timeout_graceful_shutdown": 10, **_UVICORN[kind], **options}
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, **settings)
+    config = uvicorn.Config(app, host=HOST, port=0, **settings)
     config.load()
     server = Server(config) if kind.startswith(LEAN) else uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
@@ -87,7 +89,7 @@ async def _stop(server: uvicorn.Server) -> None:
     for listener in server.servers:
         listener.close()
     await server.lifespan.shutdown()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while any(not isinstance(connection, Gate) for connection in server.server_state.connections):
             await asyncio.sleep(0.005)
     for listener in server.servers:
@@ -97,7 +99,7 @@ async def _stop(server: uvicorn.Server) -> None:
 @contextlib.asynccontextmanager
 async def _hypercorn(app: Any) -> AsyncIterator[Served]:
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.bind((HOST, 0))
     listener.listen()
     served = Served(listener.getsockname()[1])
     config = hypercorn.config.Config()
@@ -114,7 +116,7 @@ async def _hypercorn(app: Any) -> AsyncIterator[Served]:
         await task
 
 
-async def until(condition: Any, timeout: float = 5.0) -> None:
+async def until(condition: Any, timeout: float = TIMEOUT) -> None:
     """Wait until `condition()` is true; the test fails when it does not become so."""
     async with asyncio.timeout(timeout):
         while not condition():

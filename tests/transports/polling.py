@@ -12,6 +12,7 @@ import httpx
 
 from broadwing import Channel, ConnectError, Endpoint, JoinError, Ok, RawSocket, Socket, on
 from broadwing.types import ConnectInfo, Params
+from tests.support.background import TIMEOUT
 from tests.support.server import serve
 
 SECRET = "a secret of 64 characters or more, for tests, and for nothing else"
@@ -227,7 +228,7 @@ class Poller:
     async def receive(self, count: int) -> list[Any]:
         """Poll until that many messages came."""
         messages: list[Any] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while len(messages) < count:
                 status, more = await self.get()
                 assert status in (200, 204), status
@@ -287,7 +288,7 @@ async def house_of(endpoint: Ground, kind: str = "lean") -> AsyncIterator[House]
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with (
         serve(endpoint, kind) as served,
-        httpx.AsyncClient(trust_env=False, timeout=10.0, limits=limits) as http,
+        httpx.AsyncClient(trust_env=False, timeout=TIMEOUT, limits=limits) as http,
     ):
         try:
             yield House(endpoint, served.url("", "http"), http)

@@ -21,6 +21,7 @@ from broadwing import ConfigurationError, Endpoint, MissingSecret, Token
 from broadwing.core.etf import Atom
 from broadwing.core.request import Request
 from broadwing.transports.longpoll import SALT, LongPollEntrance
+from tests.support.background import TIMEOUT
 from tests.support.server import HYPERCORN, serve, until
 from tests.transports.polling import (
     JSON,
@@ -38,7 +39,9 @@ from tests.transports.polling import (
 )
 
 # Short, but a poll that waits this long still leaves a busy machine half of it to send the next one.
-SHORT = 0.3
+SHORT = 0.8
+# Longer than any test waits: what comes by then did not wait for the window.
+LONG = 2 * TIMEOUT
 
 
 def _raise(request: Request) -> Mapping[str, Any]:
@@ -48,10 +51,10 @@ def _raise(request: Request) -> Mapping[str, Any]:
 def make_endpoint() -> Ground:
     endpoint = Ground()
     polls: dict[str, Any] = {"websocket": False}
-    endpoint.socket("/socket", UserSocket, longpoll=True)
+    endpoint.socket("/socket", UserSocket, longpoll={"window": LONG})
     endpoint.socket("/short", UserSocket, longpoll={"window": SHORT}, **polls)
     endpoint.socket("/aging", UserSocket, longpoll={"max_age": 1.0}, **polls)
-    endpoint.socket("/brief", UserSocket, longpoll={"window": 0.05}, **polls)
+    endpoint.socket("/brief", UserSocket, longpoll={"window": 0.3}, **polls)
     endpoint.socket("/small", UserSocket, longpoll={"max_body_bytes": 1_000, "max_buffer_bytes": 1_000}, **polls)
     endpoint.socket("/origin", UserSocket, longpoll={"check_origin": ["//example.com"]}, **polls)
     endpoint.socket("/auth", UserSocket, longpoll=True, auth_token=True, **polls)
@@ -432,7 +435,7 @@ async def test_a_message_that_cannot_be_read_is_408_at_once_and_ends_the_session
     # In Phoenix the POST waits the whole window for it (wire/longpoll.txt, "POST invalid JSON").
     poller = await house.open()
     await poller.join()
-    async with asyncio.timeout(5):  # the window is 10 s
+    async with asyncio.timeout(TIMEOUT):
         assert await poller.post_raw(body, JSON) == 408
     await until(lambda: house.endpoint.terminated)
     assert await poller.post([None, "5", "phoenix", "heartbeat", {}]) == 410
@@ -578,7 +581,7 @@ async def test_a_post_that_waits_is_408_at_once_when_its_session_ends(
     posting = asyncio.create_task(poller.post(["1", "2", "room:lobby", "wait", {}]))
     await until(lambda: any(session._released for session in entrance_of(house).sessions.values()))
     house.endpoint.broadcast("users_socket:9", "disconnect", {})
-    async with asyncio.timeout(5):  # the window is 10 s
+    async with asyncio.timeout(TIMEOUT):
         assert await posting == 408
 
 
@@ -716,7 +719,7 @@ async def test_a_session_ends_when_its_client_stays_away_and_posts_do_not_keep_i
     poller = await house.open("/brief")  # checklist 92
     await poller.post(["1", "1", "room:lobby", "phx_join", {}])
     status = 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while status == 200:
             status = await poller.post([None, "2", "phoenix", "heartbeat", {}])
             await asyncio.sleep(0.01)
@@ -727,7 +730,7 @@ async def test_a_session_ends_when_its_client_stays_away_and_posts_do_not_keep_i
 
 async def test_a_session_lives_as_long_as_its_client_polls(house: House) -> None:
     poller = await house.open("/short")
-    for _ in range(6):  # 1.8 s; it would end after 0.45 s
+    for _ in range(3):  # 2.4 s; it would end after 1.2 s
         assert await poller.get() == (204, [])
 
 
@@ -790,7 +793,7 @@ async def test_a_poll_that_waits_when_its_session_ends_is_answered_at_once(house
     polls = [asyncio.create_task(poller.get()) for _ in range(2)]
     await until_waiting(house, count=2)
     house.endpoint.broadcast("users_socket:77", "disconnect", {})
-    async with asyncio.timeout(5):  # the window is 10 s
+    async with asyncio.timeout(TIMEOUT):
         assert await asyncio.gather(*polls) == [(204, []), (204, [])]
 
 
@@ -907,7 +910,7 @@ async def test_a_server_stops_while_a_poll_waits() -> None:
         poller = await Poller(http, served.url("/socket/longpoll", "http")).open()
         polling = asyncio.create_task(poller.get())
         await until(lambda: any(s._state._waiter for s in _sessions(endpoint)))
-        async with asyncio.timeout(5):  # the window is 10 s
+        async with asyncio.timeout(TIMEOUT):
             await served.shut_down()
             assert await polling == (204, [])
 

@@ -20,10 +20,11 @@ from broadwing.pubsub.pubsub import PubSub
 from broadwing.pubsub.registry import Sink, Subscribers
 from broadwing.transports.longpoll import SALT, LongPollEntrance
 from broadwing.transports.longpoll_session import LongPollSession
+from tests.support.background import TIMEOUT
 from tests.support.server import until
 from tests.transports.polling import NDJSON, SECRET, Ground, House, Poller, UserSocket, house_of, reply
 
-WINDOW, PUBSUB_TIMEOUT = 0.5, 0.3
+WINDOW, PUBSUB_TIMEOUT = 1.0, 0.6
 
 
 class Bus(PubSub):
@@ -190,9 +191,10 @@ def make_endpoint(between: Bus | Wire | None = None) -> Ground:
     if not isinstance(between, Wire):
         endpoint.bus = endpoint.pubsub.engine = between or Bus(endpoint.bus)
     settings = {"window": WINDOW, "pubsub_timeout": PUBSUB_TIMEOUT}
+    patient = {"window": 2 * TIMEOUT, "pubsub_timeout": PUBSUB_TIMEOUT}  # a test does not wait for its end
     endpoint.socket("/socket", UserSocket, websocket=False, longpoll=settings)
     endpoint.socket("/other", UserSocket, websocket=False, longpoll=settings)
-    endpoint.socket("/patient", UserSocket, websocket=False, longpoll={"pubsub_timeout": PUBSUB_TIMEOUT})
+    endpoint.socket("/patient", UserSocket, websocket=False, longpoll=patient)
     return endpoint
 
 
@@ -281,7 +283,7 @@ async def test_a_poll_that_waits_on_another_node_is_answered_by_the_next_message
     await until(lambda: session._state._waiter)
     for number in range(2):
         nodes.here.endpoint.broadcast("room:lobby", "n", {"n": number})
-    async with asyncio.timeout(5):  # the window is 10 s
+    async with asyncio.timeout(TIMEOUT):
         assert await polling == (200, [[None, None, "room:lobby", "n", {"n": number}] for number in range(2)])
 
 
@@ -377,7 +379,7 @@ async def test_a_poll_on_another_node_is_answered_when_the_session_ends(pair: Pa
     (session,) = entrance_of(pair.here, "/patient").sessions.values()
     await until(lambda: session._state._waiter)
     session.close(CloseCode.GOING_AWAY)
-    async with asyncio.timeout(5):  # the window is 10 s
+    async with asyncio.timeout(TIMEOUT):
         assert await polling == (204, [])
     assert (await across.get())[0] == 410
 

@@ -13,6 +13,7 @@ import pytest
 
 from broadwing import ConfigurationError, Endpoint
 from broadwing.transports.static import ClientFiles
+from tests.support.background import TIMEOUT
 from tests.support.server import LEAN, WSPROTO, serve
 
 ENTRY = "/broadwing/broadwing.js"
@@ -142,7 +143,7 @@ async def test_all_other_paths_are_the_applications(client: httpx.AsyncClient, p
 def _status(base: httpx.URL, path: str) -> int:
     """Ask for the path as it stands; httpx would resolve its dots first."""
     assert base.port is not None
-    with contextlib.closing(http.client.HTTPConnection(base.host, base.port, timeout=5)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(base.host, base.port, timeout=TIMEOUT)) as connection:
         connection.request("GET", path)
         return connection.getresponse().status
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from broadwing.transports.sweep import Sweeper
+from tests.support.background import TIMEOUT
 
 
 class Member:
@@ -25,7 +26,7 @@ class Member:
 
 
 async def until_idle(sweeper: Sweeper) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while sweeper._timer is not None:
             await asyncio.sleep(0.01)
 
@@ -71,7 +72,7 @@ async def test_many_members_are_looked_at_in_turns_with_the_loop_running_in_betw
     members = [Member(sweeper, 1) for _ in range(10_000)]
     for member in members:
         sweeper.add(member)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while not any(member.seen for member in members):
             await asyncio.sleep(0)
     assert 0 < sum(len(member.seen) for member in members) < 10_000

@@ -14,7 +14,9 @@ from broadwing import Endpoint
 from broadwing.transports.asgi import AsgiLine
 from broadwing.transports.websocket_entrance import WebSocketEntrance
 from broadwing.transports.websocket_uvicorn import MAX_HEAD_BYTES, Gate, WebSocketProtocol, find_reception
+from tests.support.background import TIMEOUT
 from tests.support.echo import ECHO, echo_endpoint
+from tests.support.loopback import HOST
 from tests.support.wire import PING, TEXT, client_frame, upgrade_headers
 
 # As uvicorn writes a request down again: names in lower case.
@@ -29,10 +31,10 @@ async def bare() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWrit
     config = Config(echo_endpoint(), ws=WebSocketProtocol, log_config=None)
     config.load()
     state = ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: WebSocketProtocol(config, state), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: WebSocketProtocol(config, state), HOST, 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             yield reader, writer
     finally:
         writer.close()
@@ -99,7 +101,7 @@ async def test_uvicorn_waits_for_the_gate_until_the_drain_is_over() -> None:
     await asyncio.sleep(0)
     assert (drains, connections) == (1, {gate})
     gate_is_open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while connections:
             await asyncio.sleep(0)
 
