@@ -15,8 +15,10 @@ import pytest
 
 from broadwing import Endpoint
 from broadwing.connection import Connection
+from broadwing.transports import websocket
 from tests.core.hostile import DEEP, FOREIGN_TYPES, NESTED_TYPES, NOT_JSON
-from tests.support.background import LEAN, PLAIN_ASGI, TIMEOUT, Background, background, until
+from tests.support.background import LEAN, PLAIN_ASGI, Background, background, until
+from tests.support.flood import Flood
 from tests.support.hostile import ROOM, ROOM_V1, GatedChannel, HostSocket, hostile_endpoint
 from tests.support.process import serving
 from tests.support.wire import BINARY, CLOSE, EOF, PING, TEXT, Frame, Wire, client_frame, upgrade_headers, wire
@@ -153,12 +155,13 @@ def test_what_follows_a_malformed_message_is_not_looked_at(lean: Background) -> 
         assert ended(line) == INTERNAL_ERROR
 
 
-def test_a_client_that_closes_behind_its_malformed_message_need_not_be_waited_for(lean: Background) -> None:
+def test_a_client_that_closes_behind_its_malformed_message_need_not_be_waited_for(
+    lean: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 600.0)
     with wire(lean.port, ROOM) as line:
         line.send(client_frame(TEXT, b"{oops") + client_frame(CLOSE, b"\x03\xe8"))
-        started = time.monotonic()
         assert line.close_code() == INTERNAL_ERROR
-        assert time.monotonic() - started < 1
 
 
 # Faults of the server, which there should be none of.
@@ -377,15 +380,12 @@ def test_a_client_that_sends_faster_than_its_handlers_work_is_not_read_on(
     paused = endpoint.statistics.readers_paused
     with wire(lean.port, ROOM) as line, wire(lean.port, ROOM) as other:
         line.join("gated:a")
-        line.line.settimeout(0.3)
         message = client_frame(TEXT, json.dumps(["1", "x", "gated:a", "wait", {"pad": "x" * 10_000}]).encode())
-        sent = 0
-        with pytest.raises(TimeoutError):  # noqa: PT012 - at one write or another
-            while sent < 200_000_000:
-                line.send(message)
-                sent += len(message)
+        flood = Flood(line, message)
+        flood.until(lambda: endpoint.statistics.readers_paused > paused)
         # 1,000 messages or 1 MB wait at most; the rest is what kernels hold for a connection of the loopback.
-        assert sent < 40_000_000
+        flood.until_full(40_000_000)
+        assert flood.sent < 40_000_000
         assert endpoint.statistics.readers_paused == paused + 1
         other.heartbeat()
 
@@ -400,12 +400,11 @@ def test_a_busy_channel_can_be_flooded_with_nothing(
         line.join("gated:a")
         line.send_message("1", "2", "gated:a", "wait", {})
         topics = [f"gatedjoin:{number}" for number in range(90)] if event == "phx_join" else ["gated:a"]
-        line.line.settimeout(0.3)
-        pad = "x" * 100_000
-        with pytest.raises(TimeoutError):  # noqa: PT012 - at one write or another
-            for number in range(3_000):
-                topic = topics[number % len(topics)]
-                line.send_message("1", str(number), topic, event, {"pad": pad})
+        messages = [json.dumps(["1", "x", topic, event, {"pad": "x" * 100_000}]).encode() for topic in topics]
+        flood = Flood(line, b"".join(client_frame(TEXT, message) for message in messages))
+        flood.until(lambda: endpoint.statistics.readers_paused > paused)
+        flood.until_full(40_000_000)
+        assert flood.sent < 40_000_000
         assert endpoint.statistics.readers_paused == paused + 1
 
 
@@ -432,9 +431,9 @@ def test_a_client_whose_flood_makes_progress_is_not_closed(lean: Background, end
     with wire(lean.port, "/short/websocket?vsn=2.0.0") as line:
         line.join("gated:a")
         message = client_frame(TEXT, json.dumps(["1", "x", "gated:a", "step", {}]).encode())
+        started = time.monotonic()
         line.send(message * 1_200)
         until(lambda: endpoint.statistics.readers_paused == paused + 1)
-        started = time.monotonic()
         line.heartbeat()
         assert time.monotonic() - started > 0.7
 
@@ -451,14 +450,9 @@ def test_a_client_that_asks_and_does_not_read_the_answers_is_closed_with_4001(
         "unmatched topics": client_frame(TEXT, json.dumps(["1", "x" * 500, "nowhere", "any", {}]).encode()),
     }[what] * 500
     with wire(lean.port, ROOM, receive_buffer=4_096) as line, wire(lean.port, ROOM) as other:
-        line.line.settimeout(0.2)
-        deadline = time.monotonic() + TIMEOUT
-        while endpoint.statistics.slow_readers == slow and time.monotonic() < deadline:
-            try:
-                line.send(question)
-            except OSError:
-                break
-        until(lambda: endpoint.statistics.slow_readers == slow + 1)
+        # Kernels hold some megabytes of answers before any wait in the server.
+        Flood(line, question).until(lambda: endpoint.statistics.slow_readers > slow)
+        assert endpoint.statistics.slow_readers == slow + 1
         other.heartbeat()
 
 
@@ -477,8 +471,8 @@ def test_a_flood_of_garbage_connections_harms_nobody(lean: Background) -> None:
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[Background]:
-    """Request heads must be complete after 0.3 seconds."""
-    with background(hostile_endpoint(), request_timeout=0.3) as served:
+    """Request heads must be complete after 0.9 seconds, which are enough to begin some on a busy machine."""
+    with background(hostile_endpoint(), request_timeout=0.9) as served:
         yield served
 
 
@@ -487,27 +481,25 @@ BEGUN = ["", "\r\n", "GET ", f"GET {ROOM} HTTP/1.1\r\nHost: localhost\r\nUpgrade
 
 def test_an_upgrade_that_never_ends_is_cut_off(impatient: Background) -> None:
     with contextlib.ExitStack() as stack:
+        started = time.monotonic()
         lines = [stack.enter_context(wire(impatient.port)) for _ in BEGUN]
         again = stack.enter_context(wire(impatient.port))
         again.request("GET", "/nowhere", {"Host": "localhost"})
         assert again.answer().status == 404
         patient = stack.enter_context(wire(impatient.port, ROOM))
-        started = time.monotonic()
         for line, begun in zip(lines, BEGUN, strict=True):
             line.send(begun.encode())
         again.send(b"GET /nowh")
         for line in (*lines, again):
             assert line.frame() == EOF
-        assert 0.25 < time.monotonic() - started < 2
+        assert 0.8 < time.monotonic() - started < 10  # 15 s by default
         patient.heartbeat()
 
 
 def test_an_upgrade_that_trickles_is_cut_off(impatient: Background) -> None:
-    with wire(impatient.port) as line, pytest.raises(OSError):  # noqa: PT012 - at one write or another
+    with wire(impatient.port) as line:
         line.send(f"GET {ROOM} HTTP/1.1\r\n".encode())
-        for number in range(500):
-            line.send(f"X-{number}: y\r\n".encode())
-            time.sleep(0.01)
+        Flood(line, b"X: y\r\n").until_cut_off(pause=0.05)
 
 
 def test_a_body_that_trickles_is_cut_off_and_one_that_comes_on_is_not() -> None:
@@ -524,7 +516,7 @@ def test_a_body_that_trickles_is_cut_off_and_one_that_comes_on_is_not() -> None:
         await send({"type": "http.response.body", "body": b"%05d" % size})
 
     with (
-        background(Endpoint(reading), request_timeout=0.3, lifespan="off") as served,
+        background(Endpoint(reading), request_timeout=0.9, lifespan="off") as served,
         wire(served.port) as trickling,
         wire(served.port) as coming,
     ):
@@ -568,11 +560,8 @@ def test_memory_stays_bounded() -> None:
         def flood(payload: str) -> None:
             with wire(served.port, ROOM) as line:
                 line.join("gated:a")
-                line.line.settimeout(0.2)
                 message = client_frame(TEXT, f'["1","x","gated:a","wait",{payload}]'.encode())
-                with contextlib.suppress(TimeoutError):
-                    for _ in range(5_000):
-                        line.send(message)
+                Flood(line, message).until_full(5_000 * len(message))
 
         with contextlib.ExitStack() as stack:
             for _ in range(200):
