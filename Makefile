@@ -16,6 +16,12 @@ DEBUG_ARGS ?= -m "not slow"
 # Arguments for pytest, e.g. `make test-python ARGS="-k heartbeat"`.
 ARGS ?=
 
+# Processes that share the tests: a third of the time is waiting, so one more than the two cores of CI. Some of the tests are
+# over before three processes have found them, so with ARGS it is this one alone; JOBS=0 for all of them, e.g. for a debugger.
+JOBS ?= $(if $(ARGS),0,3)
+# Each process begins with its share and takes from the others when it is done, so that fixtures of a module are set up once or twice.
+SHARED = -n $(JOBS) --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help setup chat test test-python test-debug test-js system-parts check lint types format cov bench clean
 
@@ -36,12 +42,12 @@ test: system-parts .venv/.stamp-dev js/node_modules/.stamp ## run every test, Py
 # Servers that tests start as processes of their own are measured too: see [tool.coverage.run] in pyproject.toml.
 test-python: .venv/.stamp-dev js/node_modules/.stamp ## the Python tests under coverage, with its gate
 	@rm -f .coverage .coverage.*
-	COVERAGE_FILE="$(CURDIR)/.coverage" .venv/bin/python -m coverage run -m pytest $(ARGS)
+	COVERAGE_FILE="$(CURDIR)/.coverage" .venv/bin/python -m coverage run -m pytest $(SHARED) $(ARGS)
 	@.venv/bin/python -m coverage combine --quiet
 	.venv/bin/python -m coverage report
 
 test-debug: .venv/.stamp-dev js/node_modules/.stamp ## the stories once more, with asyncio's debug mode
-	PYTHONASYNCIODEBUG=1 .venv/bin/python -m pytest -q $(DEBUG_ARGS) $(DEBUG_TESTS)
+	PYTHONASYNCIODEBUG=1 .venv/bin/python -m pytest -q $(SHARED) $(DEBUG_ARGS) $(DEBUG_TESTS)
 
 test-js: js/node_modules/.stamp ## the tests of the JavaScript client
 	cd js && npm test --silent
