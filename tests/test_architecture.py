@@ -33,7 +33,7 @@ ROOMS_TABLE = """
     ground       | exceptions types prompt |
     core         | core.*                | ground
     pubsub       | pubsub.*              | ground
-    presence     | presence.*            | core pubsub telemetry ground
+    presence     | presence.*            | bus core pubsub telemetry ground
     encryptor    | encryptor             | core ground
     token        | token                 | encryptor core ground
     session      | session               | encryptor core ground

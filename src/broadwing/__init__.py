@@ -10,12 +10,14 @@ from broadwing.core.close import CloseCode
 from broadwing.core.messages import Broadcast
 from broadwing.endpoint import Endpoint
 from broadwing.exceptions import (
+    AlreadyTracked,
     BroadwingError,
     ConfigurationError,
     ConnectError,
     JoinError,
     LocalProtocolError,
     MissingSecret,
+    NotTracked,
     PubSubUnavailable,
     RemoteProtocolError,
     TokenError,
@@ -24,6 +26,7 @@ from broadwing.exceptions import (
     TokenMissing,
 )
 from broadwing.handlers import intercept, on
+from broadwing.presence.tracker import Tracker
 from broadwing.publisher import Publisher
 from broadwing.pubsub.health import Health
 from broadwing.pubsub.pubsub import Subscription
@@ -37,6 +40,7 @@ from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocke
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyTracked",
     "Broadcast",
     "BroadwingError",
     "Channel",
@@ -52,6 +56,7 @@ __all__ = [
     "LongPollOptions",
     "Messages",
     "MissingSecret",
+    "NotTracked",
     "Ok",
     "ParameterFilter",
     "PubSub",
@@ -68,6 +73,7 @@ __all__ = [
     "TokenExpired",
     "TokenInvalid",
     "TokenMissing",
+    "Tracker",
     "WebSocketOptions",
     "intercept",
     "on",

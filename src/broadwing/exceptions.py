@@ -4,6 +4,8 @@ BroadwingError
 ├── ConfigurationError      the application's set-up is wrong; fix the code or the options
 │   └── MissingSecret       no `secret_key_base` where one is needed
 ├── LocalProtocolError      this side broke a rule of channels, e.g. pushed before joining
+│   ├── AlreadyTracked      a presence is there already
+│   └── NotTracked          a presence to update is not there
 ├── RemoteProtocolError     the peer broke a rule of the wire; carries the close code it gets
 │   ├── InvalidMessage      a message that no serializer can read
 │   └── BadRequest          an HTTP request that is answered with an error status
@@ -37,6 +39,14 @@ class MissingSecret(ConfigurationError):
 
 class LocalProtocolError(BroadwingError):
     """The application used a channel or socket in a way the protocol does not allow."""
+
+
+class AlreadyTracked(LocalProtocolError):
+    """This owner tracks this key on this topic already."""
+
+
+class NotTracked(LocalProtocolError):
+    """This owner does not track this key on this topic."""
 
 
 class RemoteProtocolError(BroadwingError):

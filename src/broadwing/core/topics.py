@@ -1,11 +1,14 @@
 """Topic patterns: exact, or a prefix that ends in `*`."""
 
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from broadwing.exceptions import ConfigurationError
 
 T = TypeVar("T")
+
+TRACKERS: Final = "phx_presence:"
+"""What topics begin with on which trackers of different nodes speak to each other."""
 
 
 def check_pattern(pattern: str) -> None:
@@ -34,7 +37,12 @@ class Routes(Generic[T]):
             self._routes.append((pattern.removesuffix("*"), splat, target))
 
     def match(self, topic: str) -> T | None:
-        """Return the target of the first pattern that matches `topic`, or `None`."""
+        """Return the target of the first pattern that matches `topic`, or `None`.
+
+        The nodes' own topics match none, "*" neither: a client that joined one would be sent everybody's presences.
+        """
+        if topic.startswith(TRACKERS):
+            return None
         for text, splat, target in self._routes:
             if topic.startswith(text) if splat else topic == text:
                 return target
