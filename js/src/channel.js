@@ -20,10 +20,10 @@ export class Channel {
    * @param {import("./socket.js").Socket} socket
    */
   constructor(topic, params, socket) {
-    /** @type {string} */
+    /** @type {import("./types.js").ChannelState} */
     this.state = CHANNEL_STATES.closed
     this.topic = topic
-    this.params = closure(params)
+    this.params = closure(params ?? {})
     this.socket = socket
     this.timeout = socket.timeout
     this.joinedOnce = false

@@ -15,7 +15,7 @@ import {closeEvent, raiseLater} from "./events.js"
 import {Fallback} from "./fallback.js"
 import {Heartbeat} from "./heartbeat.js"
 import {LongPoll} from "./longpoll.js"
-import {followPage} from "./page.js"
+import {followPage, pageIsHidden} from "./page.js"
 import {appendParams, closure} from "./query.js"
 import {Serializer} from "./serializer.js"
 import {Timer, reconnectAfterMs, rejoinAfterMs} from "./timer.js"
@@ -37,7 +37,8 @@ export class Socket {
   #heartbeat = new Heartbeat(this, () => this.#heartbeatTimedOut())
   /** @type {(() => void)|null} */
   #leavePage = null
-  #pageHidden = false
+  /** @type {import("./types.js").Transport|null} Made since the page was last hidden: none better is to be had. */
+  #fresh = null
   /** Clock of the disconnect made because the page was hidden. */
   #hiddenAt = -1
 
@@ -108,7 +109,6 @@ export class Socket {
   disconnect(callback, code, reason) {
     this.#leavePage?.()
     this.#leavePage = null
-    this.#pageHidden = false
     this.#disconnect(callback, code, reason)
   }
 
@@ -181,7 +181,7 @@ export class Socket {
     }
   }
 
-  /** @returns {"connecting"|"open"|"closing"|"closed"} */
+  /** @returns {import("./types.js").ConnectionState} */
   connectionState() {
     switch (this.conn?.readyState) {
       case SOCKET_STATES.connecting:
@@ -233,7 +233,7 @@ export class Socket {
   /**
    * Sends a message, or keeps it until the connection is open.
    *
-   * @param {import("./types.js").Message} message
+   * @param {any} message A `Message`, its payload and refs as the encoder takes them.
    */
   push(message) {
     if (this.hasLogger()) {
@@ -287,6 +287,8 @@ export class Socket {
   }
 
   /**
+   * Hands a line to the logger, if there is one.
+   *
    * @param {string} kind
    * @param {string} message
    * @param {any} [data]
@@ -307,15 +309,15 @@ export class Socket {
     if (this.#live) this.#closed(this.#live, closeEvent(CLOSE_NORMAL, "replaced by a new connection", true))
     if (clock !== this.#clock) return // a callback connected or disconnected
     this.closeWasClean = false
+    /** @type {import("./types.js").Transport} */
     const conn = new this.transport(this.endPointURL(), this.#protocols())
     conn.binaryType = this.binaryType
     conn.timeout = this.longpollerTimeout
     conn.onopen = () => this.#opened(conn)
     conn.onerror = (error) => this.#failed(conn, error)
-    conn.onmessage = (event) => this.#received(event)
+    conn.onmessage = (event) => this.#received(conn, event)
     conn.onclose = (event) => this.#closed(conn, event)
-    this.conn = conn
-    this.#live = conn
+    this.conn = this.#live = this.#fresh = conn
   }
 
   #protocols() {
@@ -325,7 +327,7 @@ export class Socket {
   }
 
   #reconnect() {
-    if (this.#pageHidden) {
+    if (pageIsHidden()) {
       this.log("transport", "not reconnecting while the page is hidden")
       return this.#teardown()
     }
@@ -423,9 +425,15 @@ export class Socket {
     if (transport === this.transport || established > 0) this.#failChannels("connection_error")
   }
 
-  /** @param {{data: any}} event */
-  #received({data}) {
+  /**
+   * @param {import("./types.js").Transport} conn
+   * @param {{data: any}} event
+   */
+  #received(conn, {data}) {
+    const {readyState} = conn
     this.decode(data, (message) => {
+      // A decoder may take its time, and come to its end on another connection or on none.
+      if (conn !== this.conn || conn.readyState > readyState) return
       const {topic, event, payload, ref, join_ref} = message
       if (this.hasLogger()) this.log("receive", `${payload?.status ?? ""} ${topic} ${event} (${ref})`.trim(), payload)
       this.#heartbeat.answered(ref)
@@ -438,7 +446,11 @@ export class Socket {
 
   /** @param {import("./types.js").Message} message */
   #send(message) {
-    this.encode(message, (encoded) => this.conn?.send(encoded))
+    const {conn} = this
+    this.encode(message, (encoded) => {
+      // An encoder may take its time, and what was meant for one connection means nothing to the next.
+      if (conn === this.conn && this.isConnected()) conn?.send(encoded)
+    })
   }
 
   /** @param {string} reason */
@@ -472,9 +484,13 @@ export class Socket {
         this.#hiddenAt = -1
         this.connect()
       },
-      visibility: (hidden) => {
-        this.#pageHidden = hidden
-        if (!hidden && !this.isConnected() && !this.closeWasClean) this.#reconnect()
+      seen: () => {
+        if (pageIsHidden()) {
+          this.#fresh = null
+          return
+        }
+        const onItsWay = this.connectionState() === "connecting" && this.conn === this.#fresh
+        if (!this.isConnected() && !this.closeWasClean && !onItsWay) this.#reconnect()
       },
     })
   }

@@ -123,7 +123,7 @@ export function pass(ms, step = 5) {
 export class FakePage extends EventTarget {
   constructor(protocol = "http:") {
     super()
-    this.document = {visibilityState: "visible"}
+    this.document = Object.assign(new EventTarget(), {visibilityState: "visible"})
     this.location = {protocol, host: "example.com:4000"}
   }
 
@@ -145,6 +145,12 @@ export class FakePage extends EventTarget {
 
   reveal() {
     this.#show("visible")
+  }
+
+  /** What a browser says to a page that it had frozen, as it shows it again; `visibilitychange` may be missing. */
+  resume() {
+    this.document.visibilityState = "visible"
+    this.document.dispatchEvent(new Event("resume"))
   }
 
   #show(state) {

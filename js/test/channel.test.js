@@ -36,6 +36,13 @@ describe("constructor", () => {
     assert.equal(channel.joinPush.sent, false)
   })
 
+  test("params that are null or left out are an empty object", () => {
+    const {socket} = connected()
+    for (const channel of [socket.channel("topic", null), new Channel("topic", undefined, socket)]) {
+      assert.deepEqual(channel.params(), {})
+    }
+  })
+
   test("params given as a function are asked at every join", () => {
     let count = 0
     const {socket, conn} = connected()

@@ -76,6 +76,42 @@ test("after replaceTransport the next connect is left to who replaced it", () =>
   assert.equal(other.instances.length, 0)
 })
 
+test("a page that was frozen and is told no more than that it goes on connects again", () => {
+  const {socket, conn} = connected()
+  page.hide()
+  conn.drop()
+  pass(10_000, 100)
+  assert.equal(connections(socket), 1)
+  page.resume()
+  assert.equal(connections(socket), 2)
+})
+
+test("a page that is told twice that it is seen connects once", () => {
+  const {socket, conn} = connected()
+  page.hide()
+  conn.drop()
+  pass(10_000, 100)
+  page.resume()
+  page.reveal()
+  assert.equal(connections(socket), 2)
+  page.hide()
+  page.reveal()
+  pass(5000)
+  assert.equal(connections(socket), 3, "after a time in the background an attempt may hang, and is made anew")
+  page.resume()
+  pass(5000)
+  assert.equal(connections(socket), 3)
+})
+
+test("whether the page is hidden is asked when a reconnect is due, and not remembered", () => {
+  const {socket, conn} = connected()
+  page.hide()
+  page.document.visibilityState = "visible" // and nobody was told
+  conn.drop()
+  pass(20)
+  assert.equal(connections(socket), 2)
+})
+
 test("an open connection is left alone", () => {
   const {socket, conn} = connected()
   page.hide()
@@ -162,8 +198,9 @@ test("a socket that was disconnected no longer listens to its page", () => {
     added.push(options.signal)
     addEventListener(type, listener, options)
   }
+  page.document.addEventListener = page.addEventListener
   const {socket} = connected()
-  assert.equal(added.length, 3)
+  assert.equal(added.length, 4)
   socket.disconnect()
   assert.ok(added.every(({aborted}) => aborted))
 })

@@ -890,6 +890,39 @@ describe("encoder and decoder", () => {
     assert.deepEqual(seen, ["raw"])
   })
 
+  test("may take their time, and what was for one connection reaches no other", () => {
+    const encoded = []
+    const decoded = []
+    const {socket, conn} = connected({
+      encode: (message, callback) => encoded.push(() => callback(message.event)),
+      decode: (raw, callback) => decoded.push(() => callback({topic: "t", event: raw, payload: {}, ref: null})),
+    })
+    const seen = []
+    socket.onMessage(({event}) => seen.push(event))
+    const finish = () => [...encoded.splice(0), ...decoded.splice(0)].forEach((end) => end())
+
+    socket.push({topic: "t", event: "in time", payload: {}})
+    conn.onmessage({data: "in time"})
+    finish()
+    assert.deepEqual([conn.raw, seen], [["in time"], ["in time"]])
+
+    socket.push({topic: "t", event: "late", payload: {}})
+    conn.onmessage({data: "late"})
+    conn.drop()
+    finish()
+    assert.deepEqual([conn.raw, seen], [["in time"], ["in time"]])
+
+    pass(20)
+    socket.conn.open()
+    socket.push({topic: "t", event: "later", payload: {}})
+    socket.conn.onmessage({data: "later"})
+    socket.disconnect()
+    socket.connect()
+    socket.conn.open()
+    finish()
+    assert.deepEqual([conn.raw, socket.conn.raw, seen], [["in time"], [], ["in time"]])
+  })
+
   test("are JSON by default, and always with LongPoll", () => {
     const encode = () => assert.fail("not used")
     const longPolling = new Socket("/socket", {transport: LongPoll, encode, decode: encode})
