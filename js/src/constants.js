@@ -4,11 +4,11 @@ export const VSN = "2.0.0"
 export const SOCKET_STATES = Object.freeze({connecting: 0, open: 1, closing: 2, closed: 3})
 
 export const CHANNEL_STATES = Object.freeze({
-  closed: "closed",
-  errored: "errored",
-  joined: "joined",
-  joining: "joining",
-  leaving: "leaving",
+  closed: /** @type {const} */ ("closed"),
+  errored: /** @type {const} */ ("errored"),
+  joined: /** @type {const} */ ("joined"),
+  joining: /** @type {const} */ ("joining"),
+  leaving: /** @type {const} */ ("leaving"),
 })
 
 export const CHANNEL_EVENTS = Object.freeze({

@@ -19,7 +19,7 @@ export class Fallback {
   /**
    * @param {import("./socket.js").Socket} socket
    * @param {number} afterMs How long the primary may take to open, and again to answer the ping.
-   * @param {Pick<Storage, "getItem"|"setItem">|null} storage
+   * @param {import("./types.js").Memory|null} storage
    */
   constructor(socket, afterMs, storage) {
     this.socket = socket

@@ -6,16 +6,18 @@ import {raiseLater} from "./events.js"
  * @typedef {Record<string, PresenceEntry>} PresenceState Who is there, by key; those made here have no prototype.
  * @typedef {{joins: PresenceState, leaves: PresenceState}} PresenceDiff
  *
+ * Callbacks get entries as `any`, so that they can name the type that the server's entries really have.
+ *
  * @callback OnJoin
  * @param {string} key
- * @param {PresenceEntry|undefined} current The entry before; undefined for a key that was not there.
- * @param {PresenceEntry} joined What came, with the new metas only.
+ * @param {any} current The entry before; undefined for a key that was not there.
+ * @param {any} joined What came, with the new metas only.
  * @returns {any}
  *
  * @callback OnLeave
  * @param {string} key
- * @param {PresenceEntry} current The entry after, with the metas that stay; none when the key is gone.
- * @param {PresenceEntry} left What went, with those metas only.
+ * @param {any} current The entry after, with the metas that stay; none when the key is gone.
+ * @param {any} left What went, with those metas only.
  * @returns {any}
  *
  * @typedef {{key: string, joined?: PresenceEntry, left?: PresenceEntry, current: any}} Change
@@ -71,8 +73,8 @@ export class Presence {
   }
 
   /**
-   * @template [T=PresenceEntry]
-   * @param {(key: string, entry: PresenceEntry) => T} [by] What to list of each; its entry by default.
+   * @template [T=any]
+   * @param {(key: string, entry: any) => T} [by] What to list of each; its entry by default.
    */
   list(by) {
     return Presence.list(this.state, by)
@@ -87,10 +89,11 @@ export class Presence {
    * The state that follows when the server tells the whole of its own; metas are compared by `phx_ref`. Neither
    * argument is changed.
    *
-   * @param {PresenceState} state
-   * @param {PresenceState} newState
+   * @param {any} state A `PresenceState`.
+   * @param {any} newState A `PresenceState`.
    * @param {OnJoin} [onJoin]
    * @param {OnLeave} [onLeave]
+   * @returns {any} A `PresenceState`.
    */
   static syncState(state, newState, onJoin, onLeave) {
     return Presence.syncDiff(state, difference(state, newState), onJoin, onLeave)
@@ -99,10 +102,11 @@ export class Presence {
   /**
    * The state that follows when the server tells what changed. Neither argument is changed.
    *
-   * @param {PresenceState} state
-   * @param {PresenceDiff} diff
+   * @param {any} state A `PresenceState`.
+   * @param {{joins: any, leaves: any}} diff Two `PresenceState`s.
    * @param {OnJoin} [onJoin] Called when all is worked in, as `onLeave` is.
    * @param {OnLeave} [onLeave]
+   * @returns {any} A `PresenceState`.
    */
   static syncDiff(state, diff, onJoin, onLeave) {
     const next = bare(state)
@@ -111,12 +115,12 @@ export class Presence {
   }
 
   /**
-   * @template [T=PresenceEntry]
-   * @param {PresenceState} state
-   * @param {(key: string, entry: PresenceEntry) => T} [chooser]
+   * @template [T=any]
+   * @param {object} state
+   * @param {(key: string, entry: any) => T} [chooser]
    * @returns {T[]} In the order of the object's keys: numbers first, then as they came.
    */
-  static list(state, chooser = (_key, entry) => /** @type {any} */ (entry)) {
+  static list(state, chooser = (_key, entry) => entry) {
     return Object.entries(state).map(([key, entry]) => chooser(key, entry))
   }
 

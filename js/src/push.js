@@ -36,7 +36,7 @@ export class Push {
    * Runs `callback` when the answer has this status, at once if it already came.
    *
    * @param {string} status "ok", "error", "timeout", or a status of the application's own.
-   * @param {(response: any) => any} callback
+   * @param {(response?: any) => any} callback
    * @returns {this}
    */
   receive(status, callback) {

@@ -13,7 +13,7 @@ export class Timer {
     this.callback = callback
     this.timerCalc = timerCalc
     this.tries = 0
-    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    /** @type {any} What setTimeout gave, of a type that differs between browsers and Node. */
     this.timer = undefined
   }
 

@@ -10,6 +10,9 @@
  * @property {string} event
  * @property {any} payload Any JSON value, or an ArrayBuffer for a binary frame.
  *
+ * @typedef {"closed"|"errored"|"joined"|"joining"|"leaving"} ChannelState
+ * @typedef {"connecting"|"open"|"closing"|"closed"} ConnectionState
+ *
  * @typedef {object} Transport The part of a browser's WebSocket that Socket uses; LongPoll and test doubles match it.
  * @property {number} readyState 0 connecting, 1 open, 2 closing, 3 closed.
  * @property {number} [bufferedAmount] More than zero while something sent has not left yet.
@@ -23,12 +26,17 @@
  * @property {(data: any) => void} send
  * @property {(code?: number, reason?: string) => void} close
  *
- * @typedef {new (url: string, protocols?: string[]) => Transport} TransportClass
+ * @typedef {new (endPoint: string, ...rest: any[]) => any} TransportClass A class of `Transport`s, made as
+ * `new TransportClass(url, protocols)`. Loose, since the WebSockets of browsers and of Node's packages differ in their types.
  *
  * @typedef {{code: number, reason: string, wasClean: boolean}} CloseInfo What callbacks read from a close event.
  *
  * @typedef {(message: Message, callback: (encoded: string|ArrayBuffer) => any) => any} Encode
  * @typedef {(raw: any, callback: (message: Message) => any) => any} Decode
+ *
+ * @typedef {object} Memory As much of a browser's Storage as the fallback needs.
+ * @property {(key: string) => string|null} getItem
+ * @property {(key: string, value: string) => any} setItem
  *
  * @typedef {object} SocketOptions
  * @property {TransportClass} [transport] Default: the global WebSocket, else LongPoll.
@@ -38,14 +46,14 @@
  * @property {(tries: number) => number} [reconnectAfterMs]
  * @property {(tries: number) => number} [rejoinAfterMs]
  * @property {number} [longpollerTimeout] Milliseconds per request of LongPoll; 20,000.
- * @property {Record<string, any>|(() => Record<string, any>)} [params] Query parameters of the connection.
- * @property {string|(() => string)} [authToken] Sent beside the URL, which tends to end up in logs.
+ * @property {object|(() => object)} [params] Query parameters of the connection.
+ * @property {string|(() => string|null|undefined)} [authToken] Sent beside the URL, which tends to end up in logs.
  * @property {string} [vsn] Wire version; "2.0.0".
  * @property {Encode} [encode] Not used with LongPoll.
  * @property {Decode} [decode] Not used with LongPoll.
  * @property {string} [binaryType] "arraybuffer".
  * @property {((kind: string, message: string, data?: any) => void)|null} [logger]
  * @property {boolean} [debug] Log to the console.
- * @property {Pick<Storage, "getItem"|"setItem">} [sessionStorage] Memory of the fallback.
+ * @property {Memory} [sessionStorage] Memory of the fallback; the page's by default.
  */
 export {}
