@@ -50,6 +50,10 @@ export class Heartbeat {
   /** @param {any} ref Ref of any message from the server. */
   answered(ref) {
     if (ref && ref === this.#pending) this.start()
+  }
+
+  /** @param {any} ref Ref of any message from the server, once everybody else has heard of it. */
+  pong(ref) {
     const ping = this.#pings.get(ref)
     if (!ping) return
     this.#pings.delete(ref)

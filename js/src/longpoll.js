@@ -79,15 +79,20 @@ export class LongPoll {
    * @param {string} [reason]
    * @param {boolean} [wasClean]
    */
-  close(code = 1000, reason = "", wasClean = true) {
+  close(code = 1005, reason = "", wasClean = true) {
+    this.#stop(SOCKET_STATES.closed)
+    this.onclose(closeEvent(code, reason, wasClean))
+  }
+
+  /** @param {number} readyState */
+  #stop(readyState) {
+    this.readyState = readyState
     for (const abort of this.#aborts) abort()
     this.#aborts.clear()
     clearTimeout(this.#batchTimer)
     this.#batchTimer = undefined
     this.#queue = []
     this.#inFlight = 0
-    this.readyState = SOCKET_STATES.closed
-    this.onclose(closeEvent(code, reason, wasClean))
   }
 
   #poll() {
@@ -171,10 +176,11 @@ export class LongPoll {
    * @param {string} reason
    */
   #fail(error, code, reason) {
-    this.onerror(error)
-    this.close(code, reason, false)
     // Not the end: the socket sees a connection in the making until its reconnect timer replaces this one.
-    this.readyState = SOCKET_STATES.connecting
+    this.#stop(SOCKET_STATES.connecting)
+    this.onerror(error)
+    // A callback may have closed it for good.
+    if (this.readyState === SOCKET_STATES.connecting) this.onclose(closeEvent(code, reason, false))
   }
 }
 

@@ -441,6 +441,7 @@ export class Socket {
         if (channel.isMember(topic, event, payload, join_ref)) channel.trigger(event, payload, ref, join_ref)
       }
       this.#notify("message", message)
+      this.#heartbeat.pong(ref)
     })
   }
 

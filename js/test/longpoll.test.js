@@ -135,7 +135,7 @@ describe("session", () => {
     const {transport, seen} = watched()
     transport.close()
     pass(10)
-    assert.deepEqual(seen, [["close", 1000, "", true]])
+    assert.deepEqual(seen, [["close", 1005, "", true]])
     assert.equal(FakeXhr.requests.length, 0)
   })
 })
