@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from hypothesis import assume, given
@@ -192,6 +192,10 @@ def test_intervals_that_touch_say_together_what_they_say_one_after_the_other(
     for delta in reversed(run[:-1]):
         backwards = delta.joined(backwards)
     assert whole == backwards == whole.joined(run[0]) == run[-1].joined(whole)
+    at = data.draw(st.integers(1, len(run)))
+    again = data.draw(st.integers(0, at - 1))  # two that overlap
+    early, late = (reduce(Interval.joined, part) for part in (run[:at], run[again:]))
+    assert early.joined(late) == late.joined(early) == whole
     before = [{WRITERS[0]: delta} for delta in writer.deltas[:first]]
     at_once = merged(observer(), *before, {WRITERS[0]: whole})
     assert at_once == merged(observer(), *before, *({WRITERS[0]: delta} for delta in run))

@@ -25,6 +25,7 @@ from tests.support.node import Remote, remote
 from tests.support.relay import Relay
 
 NAMESPACES, RELAYS = "namespaces", "relays"
+NODE = "tests.support.node"
 _PORT = 5555
 _BROKER = 0
 """The number of the host with the broker; nodes are on 1 and up."""
@@ -33,8 +34,8 @@ _BROKER = 0
 class Hosts(Protocol):
     """Hosts with numbers from 1, and 0 for the broker's."""
 
-    def run(self, number: int) -> contextlib.AbstractAsyncContextManager[Remote]:
-        """Start a node."""
+    def run(self, number: int, module: str = NODE) -> contextlib.AbstractAsyncContextManager[Remote]:
+        """Start a node, or what another module calls one; see `remote`."""
         ...
 
     async def partition(self, *cut: int) -> None:
@@ -166,13 +167,13 @@ class _Namespaces:
                 redis.kill()
 
     @asynccontextmanager
-    async def run(self, number: int) -> AsyncIterator[Remote]:
+    async def run(self, number: int, module: str = NODE) -> AsyncIterator[Remote]:
         if self._bus == "redis":
             url = f"redis://{_address(_BROKER)}"
         else:
             places = ",".join(f"{_address(each)}:{_PORT}" for each in self._numbers[1:])
             url = f"zmq://{places}?bind={_address(number)}:{_PORT}"
-        async with remote(url, f"node{number}", "--impatient", inside=self._inside(number)) as node:
+        async with remote(url, f"node{number}", "--impatient", inside=self._inside(number), module=module) as node:
             yield node
 
     async def partition(self, *cut: int) -> None:
@@ -214,13 +215,13 @@ class _Relays:
             await way.refuse()
 
     @asynccontextmanager
-    async def run(self, number: int) -> AsyncIterator[Remote]:
+    async def run(self, number: int, module: str = NODE) -> AsyncIterator[Remote]:
         places = {other: f"127.0.0.1:{way.port}" for (one, other), way in self._ways.items() if one == number}
         if self._bus == "redis":
             url = f"redis://{places[_BROKER]}"
         else:
             url = f"zmq://{','.join(places.values())}?bind={':'.join(map(str, self._servers[number]))}"
-        async with remote(url, f"node{number}", "--impatient") as node:
+        async with remote(url, f"node{number}", "--impatient", module=module) as node:
             yield node
 
     async def partition(self, *cut: int) -> None:

@@ -83,10 +83,15 @@ class Remote:
 
 
 @asynccontextmanager
-async def remote(url: str, name: str = "", *options: str, inside: Sequence[str] = ()) -> AsyncIterator[Remote]:
-    """Run a node, by way of the command `inside` if there is one; it is killed at the end if it has not stopped."""
+async def remote(
+    url: str, name: str = "", *options: str, inside: Sequence[str] = (), module: str = "tests.support.node"
+) -> AsyncIterator[Remote]:
+    """Run a node, by way of the command `inside` if there is one; it is killed at the end if it has not stopped.
+
+    Another `module` may be run that understands the same arguments and answers its first line with its name.
+    """
     words = [*([name] if name else []), *options]
-    command: Sequence[str] = (*inside, sys.executable, "-m", "tests.support.node", url, *words)
+    command: Sequence[str] = (*inside, sys.executable, "-m", module, url, *words)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe, limit=2**26)
     node = Remote(process, name)
