@@ -28,6 +28,7 @@ from broadwing.presence.pace import Pace
 from broadwing.presence.refs import Refs
 from broadwing.presence.tracker import Diff
 from tests.support.memory import line
+from tests.support.trackers import until
 
 
 class Recorder:
@@ -295,6 +296,16 @@ async def test_a_handler_of_diffs_that_raises_stops_nothing(pubsub: PubSub, capl
         tracker.track("owner", "lobby", "alice", {})
         assert [key for key, _ in tracker.list("lobby")] == ["alice"]
     assert "handle_diff of the tracker 'tracker' raised" in caplog.text
+
+
+async def test_a_process_that_is_alone_keeps_nothing_to_say(pubsub: PubSub) -> None:
+    async with Tracker(pubsub, broadcast_period=0.01) as tracker:
+        said: list[Any] = []
+        pubsub.subscribe("phx_presence:tracker_shard0", said.append)
+        tracker.track("owner", "lobby", "alice", {})
+        state = tracker._shards[0].participant.state
+        await until(lambda: not state._delta)
+        assert (said, tracker.replicas, tracker.node_name) == ([], {}, pubsub.node_name)
 
 
 # Other threads.
