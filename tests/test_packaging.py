@@ -45,7 +45,7 @@ def test_the_wheel_has_the_command_and_the_licence(names: frozenset[str]) -> Non
 def test_the_wheel_has_nothing_else(names: frozenset[str]) -> None:
     # An installed `tests` or `examples` would shadow the packages of that name of whoever installs Broadwing.
     tops = {PurePosixPath(name).parts[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"broadwing"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"broadwing", "pytest_broadwing"}
     strange = {
         name for name in names if set(PurePosixPath(name).parts) & {"tests", "test", "node_modules", "__pycache__"}
     }

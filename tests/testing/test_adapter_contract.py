@@ -181,7 +181,7 @@ class Namesake(MemoryAdapter):
 class Untidy(MemoryAdapter):
     """Leaves a task behind."""
 
-    tasks: list[Any] = []  # noqa: RUF012 - kept, so that nothing else ends it
+    tasks: list[Any] = []
 
     async def stop(self) -> None:
         await super().stop()
