@@ -1,4 +1,5 @@
-"""The rules of the chat example, over real connections. What its page does with them is in integration/test_chat_browser.py."""
+"""The rules of the chat example: who may come in over real connections, the rest without a network. What its page does with them
+is in integration/test_chat_browser.py."""
 
 import base64
 import os
@@ -6,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from broadwing import Endpoint, Token
+from broadwing.testing import Exactly, PlainChannel, PlainChannelTest, channel_test
 from examples.chat import app
 from examples.chat.page import FILES
 from tests.support.client import V2, Client, Refused, open_longpoll, open_websocket
@@ -134,67 +136,80 @@ async def test_a_user_can_be_sent_away_from_everywhere(chat: Chat) -> None:
     await grace.quiet()
 
 
-# What becomes of a message.
+# What becomes of a message: of no concern to the transport, so the test kit's clients do.
 
 
-async def test_a_message_reaches_everybody_and_its_sender_is_told_so(chat: Chat) -> None:
-    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
+class Visitors:
+    """People in the lobby, without a network."""
+
+    def __init__(self, test: PlainChannelTest) -> None:
+        self.test = test
+
+    def enter(self, name: str, **params: Any) -> PlainChannel:
+        """Connect as somebody and join the lobby."""
+        socket = self.test.connect(connect_info={"auth_token": app.log_in(name)})
+        channel = socket.join(LOBBY, params)
+        assert channel.reply == {"messages": list(app.recent.values())}
+        return channel
+
+
+@pytest.fixture
+def visitors() -> Iterator[Visitors]:
+    """The chat, with nothing said yet."""
+    app.recent.clear()
+    with channel_test(app.endpoint) as test:
+        yield Visitors(test)
+
+
+def test_a_message_reaches_everybody_and_its_sender_is_told_so(visitors: Visitors) -> None:
+    ada, grace = visitors.enter("Ada", again=True), visitors.enter("Grace", again=True)
     before = time.time()
-    await ada.send("1", "2", LOBBY, "new_msg", {"body": "hi <b>all</b>\n😀", "id": "m1"})
-    for client in (grace, ada):
-        heard = await client.receive()
-        assert (heard.topic, heard.event, heard.ref) == (LOBBY, "new_msg", None)
-        at = heard.payload.pop("at")
-        assert before <= at <= time.time()
+    ref = ada.push("new_msg", {"body": "hi <b>all</b>\n😀", "id": "m1"})
+    for page in (grace, ada):
         # Markup is the page's business, which shows text as text.
-        assert heard.payload == {"user": "Ada", "body": "hi <b>all</b>\n😀", "id": "m1"}
-    await ada.expect_reply("1", "2", LOBBY)
+        said = {"user": "Ada", "body": "hi <b>all</b>\n😀", "id": "m1", "at": lambda at: before <= at <= time.time()}
+        page.assert_push("new_msg", Exactly(said))
+    ada.assert_reply(ref, "ok", Exactly({}))
 
 
-async def test_a_message_needs_no_id(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
-    for ref in ("2", "3"):
-        await ada.send("1", ref, LOBBY, "new_msg", {"body": "from a client of twenty lines"})
-        assert (await ada.receive()).payload["body"] == "from a client of twenty lines"
-        await ada.expect_reply("1", ref, LOBBY)
+def test_a_message_needs_no_id(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
+    for _ in range(2):
+        ref = ada.push("new_msg", {"body": "from a client of twenty lines"})
+        ada.assert_push("new_msg", {"body": "from a client of twenty lines", "id": str})
+        ada.assert_reply(ref, "ok")
 
 
-async def test_a_message_sent_again_is_acknowledged_again_and_shown_once(chat: Chat) -> None:
-    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
-    await ada.send("1", "2", LOBBY, "new_msg", {"body": "hi", "id": "m1"})
-    await ada.receive()
-    await ada.expect_reply("1", "2", LOBBY)
-    await ada.send("1", "3", LOBBY, "new_msg", {"body": "hi", "id": "m1"})
-    await ada.expect_reply("1", "3", LOBBY)
-    assert (await grace.receive()).payload["id"] == "m1"
-    await grace.quiet()
+def test_a_message_sent_again_is_acknowledged_again_and_shown_once(visitors: Visitors) -> None:
+    ada, grace = visitors.enter("Ada", again=True), visitors.enter("Grace", again=True)
+    for _ in range(2):
+        ada.assert_reply(ada.push("new_msg", {"body": "hi", "id": "m1"}), "ok")
+    for page in (ada, grace):
+        page.assert_push("new_msg", {"id": "m1"})
+        page.refute_push("new_msg")
 
 
-async def test_two_users_may_choose_one_id(chat: Chat) -> None:
-    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
-    await ada.send("1", "2", LOBBY, "new_msg", {"body": "mine", "id": "m1"})
-    assert (await grace.receive()).payload["body"] == "mine"
-    await grace.send("1", "2", LOBBY, "new_msg", {"body": "mine too", "id": "m1"})
-    assert (await grace.receive()).payload["body"] == "mine too"
+def test_two_users_may_choose_one_id(visitors: Visitors) -> None:
+    ada, grace = visitors.enter("Ada", again=True), visitors.enter("Grace", again=True)
+    ada.push("new_msg", {"body": "mine", "id": "m1"})
+    grace.assert_push("new_msg", {"body": "mine"})
+    grace.push("new_msg", {"body": "mine too", "id": "m1"})
+    grace.assert_push("new_msg", {"body": "mine too"})
 
 
-async def test_who_joins_is_told_the_last_hundred_messages(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
+def test_who_joins_is_told_the_last_hundred_messages(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
     for number in range(102):
-        await ada.send("1", str(number), LOBBY, "new_msg", {"body": f"line {number}"})
-        await ada.receive()
-        await ada.expect_reply("1", str(number), LOBBY)
-    grace = await chat.connect(app.log_in("Grace"))
-    await grace.send("1", "1", LOBBY, "phx_join")
-    messages = (await grace.receive()).payload["response"]["messages"]
+        ada.assert_reply(ada.push("new_msg", {"body": f"line {number}"}), "ok")
+    messages = visitors.enter("Grace").reply["messages"]
     assert [message["body"] for message in messages] == [f"line {number}" for number in range(2, 102)]
     assert messages[0].keys() == {"user", "body", "id", "at"}
 
 
-async def test_nobody_can_speak_for_another(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
-    await ada.send("1", "2", LOBBY, "new_msg", {"body": "hi", "user": "Grace"})
-    assert (await ada.receive()).payload["user"] == "Ada"
+def test_nobody_can_speak_for_another(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
+    ada.push("new_msg", {"body": "hi", "user": "Grace"})
+    ada.assert_push("new_msg", {"user": "Ada"})
 
 
 @pytest.mark.parametrize(
@@ -211,73 +226,63 @@ async def test_nobody_can_speak_for_another(chat: Chat) -> None:
         ({"body": "hi", "id": "x" * 65}, "id"),
     ],
 )
-async def test_a_refused_message_is_answered_with_the_field_at_fault(chat: Chat, payload: Any, field: str) -> None:
-    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
-    await ada.send("1", "2", LOBBY, "new_msg", payload)
-    answer = (await ada.receive()).payload
-    assert answer["status"] == "error"
-    assert (answer["response"]["reason"], answer["response"]["field"]) == ("invalid payload", field)
-    assert answer["response"]["message"]
-    await grace.quiet()
+def test_a_refused_message_is_answered_with_the_field_at_fault(visitors: Visitors, payload: Any, field: str) -> None:
+    ada, grace = visitors.enter("Ada", again=True), visitors.enter("Grace", again=True)
+    answer = {"reason": "invalid payload", "field": field, "message": re.compile(".")}
+    ada.assert_reply(ada.push("new_msg", payload), "error", answer)
+    grace.refute_push("new_msg")
 
 
-async def test_a_message_of_a_thousand_characters_is_not_too_long(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
-    await ada.send("1", "2", LOBBY, "new_msg", {"body": "ü" * 1000})
-    assert len((await ada.receive()).payload["body"]) == 1000
-    await ada.expect_reply("1", "2", LOBBY)
+def test_a_message_of_a_thousand_characters_is_not_too_long(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
+    ref = ada.push("new_msg", {"body": "ü" * 1000})
+    ada.assert_push("new_msg", {"body": "ü" * 1000})
+    ada.assert_reply(ref, "ok")
 
 
-async def test_the_others_learn_that_somebody_types(chat: Chat) -> None:
-    ada, grace = await chat.enter("Ada", again=True), await chat.enter("Grace", again=True)
-    await ada.send("1", "2", LOBBY, "typing")
-    await grace.expect(None, None, LOBBY, "typing", {"user": "Ada"})
-    await ada.quiet()
+def test_the_others_learn_that_somebody_types(visitors: Visitors) -> None:
+    ada, grace = visitors.enter("Ada", again=True), visitors.enter("Grace", again=True)
+    ada.push("typing")
+    grace.assert_push("typing", Exactly({"user": "Ada"}))
+    ada.refute_push("typing")
 
 
 # Who is told of whom.
 
 
-async def test_the_others_learn_who_joins(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
-    grace = await chat.enter("Grace")
-    await ada.expect("1", None, LOBBY, "user_joined", {"user": "Grace"})
-    await grace.quiet()
+def test_the_others_learn_who_joins(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
+    grace = visitors.enter("Grace")
+    ada.assert_push("user_joined", Exactly({"user": "Grace"}))
+    grace.refute_push("user_joined")
 
 
-async def test_who_comes_back_is_not_announced(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
-    await chat.enter("Grace", again=True)
-    await ada.quiet()
+def test_who_comes_back_is_not_announced(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
+    visitors.enter("Grace", again=True)
+    ada.refute_push("user_joined")
 
 
-async def turn(client: Client, ref: str, show: bool) -> None:
-    """Turn the notices on or off."""
-    await client.send("1", ref, LOBBY, "notices", {"show": show})
-    await client.expect_reply("1", ref, LOBBY)
+def test_a_user_can_ignore_who_joins_and_change_his_mind(visitors: Visitors) -> None:
+    ada, barbara = visitors.enter("Ada", again=True), visitors.enter("Barbara", again=True)
+    ada.assert_reply(ada.push("notices", {"show": False}), "ok")
+    visitors.enter("Grace")
+    barbara.assert_push("user_joined", {"user": "Grace"})
+    ada.refute_push("user_joined")
+    ada.assert_reply(ada.push("notices", {"show": True}), "ok")
+    visitors.enter("Edsger")
+    ada.assert_push("user_joined", {"user": "Edsger"})
 
 
-async def test_a_user_can_ignore_who_joins_and_change_his_mind(chat: Chat) -> None:
-    ada, barbara = await chat.enter("Ada", again=True), await chat.enter("Barbara", again=True)
-    await turn(ada, "2", show=False)
-    await chat.enter("Grace")
-    await barbara.expect("1", None, LOBBY, "user_joined", {"user": "Grace"})
-    await ada.quiet()
-    await turn(ada, "3", show=True)
-    await chat.enter("Edsger")
-    await ada.expect("1", None, LOBBY, "user_joined", {"user": "Edsger"})
+def test_a_page_that_comes_back_says_what_its_user_wants_to_see(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", notices=False, again=True)
+    visitors.enter("Grace")
+    ada.refute_push("user_joined")
 
 
-async def test_a_page_that_comes_back_says_what_its_user_wants_to_see(chat: Chat) -> None:
-    ada = await chat.enter("Ada", notices=False, again=True)
-    await chat.enter("Grace")
-    await ada.quiet()
-
-
-async def test_a_wish_that_is_none_is_answered_with_the_field_at_fault(chat: Chat) -> None:
-    ada = await chat.enter("Ada", again=True)
-    await ada.send("1", "2", LOBBY, "notices", {"show": "please"})
-    assert (await ada.receive()).payload["response"]["field"] == "show"
+def test_a_wish_that_is_none_is_answered_with_the_field_at_fault(visitors: Visitors) -> None:
+    ada = visitors.enter("Ada", again=True)
+    ada.assert_reply(ada.push("notices", {"show": "please"}), "error", {"field": "show"})
 
 
 # The page.

@@ -181,7 +181,7 @@ class Namesake(MemoryAdapter):
 class Untidy(MemoryAdapter):
     """Leaves a task behind."""
 
-    tasks: list[Any] = []
+    tasks: list[Any] = []  # kept, so that nothing else ends it
 
     async def stop(self) -> None:
         await super().stop()
