@@ -1,6 +1,7 @@
 import {fromBase64, isBinary, toArrayBuffer, toBase64, toBytes, utf8} from "./bytes.js"
 import {AUTH_TOKEN_PREFIX, LONGPOLLER_TIMEOUT, SOCKET_STATES, TRANSPORTS} from "./constants.js"
 import {closeEvent} from "./events.js"
+import {appendParams} from "./query.js"
 import {request} from "./request.js"
 
 /** The server reads no more lines of one POST. */
@@ -34,6 +35,8 @@ export class LongPoll {
   onmessage = ignore
   onclose = ignore
 
+  /** Keeps the URLs of two tabs apart: Chromium's cache has a request wait for another of the same URL, up to 20 s. */
+  #id = Math.random()
   /** @type {string[]} Lines for the next POST, text or base64. */
   #queue = []
   /** Lines of the POST that is on its way; there is only ever one, so order is kept. */
@@ -155,9 +158,13 @@ export class LongPoll {
    * @param {(response: any) => void} done
    */
   #request(method, headers, body, done) {
-    if (this.token !== null) headers["X-Phoenix-Longpoll-Token"] = this.token
+    let url = this.pollEndpoint
+    if (this.token !== null) {
+      headers["X-Phoenix-Longpoll-Token"] = this.token
+      url = appendParams(url, {_: this.#id})
+    }
     const abort = request(
-      {method, url: this.pollEndpoint, headers, body, timeout: this.timeout},
+      {method, url, headers, body, timeout: this.timeout},
       (response) => {
         this.#aborts.delete(abort)
         done(response)

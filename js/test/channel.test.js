@@ -17,7 +17,7 @@ function listens(push, ref) {
   return taken
 }
 
-describe("constructor", () => {
+describe("constructor", () => { // checklist 265
   test("makes a closed channel with a join that is not sent", () => {
     const socket = fakeSocket({timeout: 1234})
     const channel = socket.channel("topic", {one: "two"})
@@ -55,7 +55,7 @@ describe("constructor", () => {
   })
 })
 
-describe("join", () => {
+describe("join", () => { // checklist 267
   test("sends phx_join with the params, and its ref as the join_ref", () => {
     const {socket, conn} = connected()
     const channel = socket.channel("topic", {one: "two"})
@@ -87,7 +87,7 @@ describe("join", () => {
     assert.deepEqual(seen, ["timeout"])
   })
 
-  test("leaves an existing channel of the topic", () => {
+  test("leaves an existing channel of the topic", () => { // checklist 268
     const {socket, conn} = connected()
     const first = joined(socket, "topic")
     const second = socket.channel("topic")
@@ -114,7 +114,7 @@ describe("join", () => {
   })
 })
 
-describe("join answered ok", () => {
+describe("join answered ok", () => { // checklist 270
   test("joins the channel and runs the callbacks once, with the response", () => {
     const {socket, conn} = connected()
     const channel = socket.channel("topic")
@@ -181,7 +181,7 @@ describe("join answered ok", () => {
   })
 })
 
-describe("join answered with an error", () => {
+describe("join answered with an error", () => { // checklist 272
   test("leaves the channel errored and runs the error callbacks only", () => {
     const {socket, conn} = connected()
     const channel = socket.channel("topic")
@@ -231,7 +231,7 @@ describe("join answered with an error", () => {
   })
 })
 
-describe("join not answered", () => {
+describe("join not answered", () => { // checklist 269, 271
   test("tells the server to leave, and is tried again with back-off", () => {
     const {socket, conn} = connected()
     const channel = socket.channel("topic")
@@ -305,7 +305,7 @@ describe("join not answered", () => {
   })
 })
 
-describe("phx_error", () => {
+describe("phx_error", () => { // checklist 273
   const crash = (conn, channel) => {
     conn.receive(channel.joinRef(), channel.joinRef(), channel.topic, "phx_error", {reason: "channel_crash"})
   }
@@ -375,7 +375,7 @@ describe("phx_error", () => {
   })
 })
 
-describe("phx_close", () => {
+describe("phx_close", () => { // checklist 274
   test("closes the channel for good and removes it from the socket", () => {
     const {socket, conn} = connected()
     const channel = joined(socket)
@@ -406,7 +406,7 @@ describe("phx_close", () => {
   })
 })
 
-describe("onMessage", () => {
+describe("onMessage", () => { // checklist 275
   test("returns the payload by default", () => {
     const channel = fakeSocket().channel("topic")
     const payload = {one: 1}
@@ -438,7 +438,7 @@ describe("onMessage", () => {
   })
 })
 
-describe("canPush", () => {
+describe("canPush", () => { // checklist 275
   test("only when the socket is connected and the channel is joined", () => {
     const {socket, conn} = connected()
     const channel = joined(socket)
@@ -451,7 +451,7 @@ describe("canPush", () => {
   })
 })
 
-describe("on and off", () => {
+describe("on and off", () => { // checklist 276
   test("a callback hears its event only", () => {
     const channel = fakeSocket().channel("topic")
     const seen = []
@@ -525,7 +525,7 @@ describe("on and off", () => {
   })
 })
 
-describe("push", () => {
+describe("push", () => { // checklist 277
   test("sends topic, event, payload, a new ref and the join_ref", () => {
     const {socket, conn} = connected()
     const channel = joined(socket, "topic")
@@ -678,7 +678,7 @@ describe("push", () => {
   })
 })
 
-describe("leave", () => {
+describe("leave", () => { // checklist 278
   test("sends phx_leave with the join_ref and closes at once", () => {
     const {socket, conn} = connected()
     const channel = joined(socket, "topic")

@@ -45,7 +45,7 @@ afterEach(() => {
   realTime()
 })
 
-test("an error before the primary opens switches to LongPoll", () => {
+test("an error before the primary opens switches to LongPoll", () => { // checklist 244
   const {socket, primary} = start()
   assert.ok(socket.conn instanceof primary)
   socket.conn.fail()

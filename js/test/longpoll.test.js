@@ -90,7 +90,7 @@ describe("endpoint", () => {
   }
 })
 
-describe("auth token", () => {
+describe("auth token", () => { // checklist 279, 280
   for (const protocols of [undefined, null, []]) {
     test(`is none for protocols ${JSON.stringify(protocols)}`, () => {
       const {transport} = watched(protocols)
@@ -122,13 +122,26 @@ describe("session", () => {
     assert.equal(FakeXhr.of("GET").length, 2)
   })
 
-  test("token goes into a header of polls and posts, and never into the URL", () => {
+  test("token goes into a header of polls and posts, and never into the URL", () => { // checklist 282
     const {transport} = opened()
     transport.send('[null,"1","phoenix","heartbeat",{}]')
     pass(1)
     assert.equal(lastPoll().headers["X-Phoenix-Longpoll-Token"], "T")
     assert.equal(lastPost().headers["X-Phoenix-Longpoll-Token"], "T")
     assert.ok(FakeXhr.requests.every(({url}) => !url.includes("token")))
+  })
+
+  test("polls at a URL of its own, so that no browser has it wait for the polls of another tab", () => {
+    const own = () => {
+      opened()
+      return new URL(lastPoll().url)
+    }
+    const [first, second] = [own(), own()]
+    assert.notEqual(first.href, second.href)
+    for (const url of [first, second]) {
+      url.searchParams.delete("_")
+      assert.equal(url.href, "https://example.com/socket/longpoll?vsn=2.0.0")
+    }
   })
 
   test("that closes before the first poll sends none", () => {
@@ -163,7 +176,7 @@ describe("poll", () => {
     assert.equal(lastPoll().headers["X-Phoenix-Longpoll-Token"], "T")
   })
 
-  test("410 with a token ends the session with 3410", () => {
+  test("410 with a token ends the session with 3410", () => { // checklist 281
     const {transport, seen} = opened()
     lastPoll().answer({status: 410, token: "new", messages: []})
     assert.deepEqual(seen, [["error", 410], ["close", 3410, "session_gone", false]])
@@ -271,7 +284,7 @@ describe("binary messages", () => {
   })
 })
 
-describe("posts", () => {
+describe("posts", () => { // checklist 283
   const message = (n) => `[null,"${n}","t","e",{}]`
   const range = (from, to) => Array.from({length: to - from + 1}, (_, index) => message(from + index))
 
@@ -365,7 +378,7 @@ describe("posts", () => {
     assert.deepEqual(seen, [["error", 500], ["close", 1011, "internal server error", false]])
   })
 
-  test("a POST that takes too long drops what waits behind it, and later sends work", () => {
+  test("a POST that takes too long drops what waits behind it, and later sends work", () => { // checklist 284
     const {transport, seen} = opened()
     transport.send(message(1))
     pass(1)
@@ -468,7 +481,7 @@ describe("with a socket", () => {
   })
 })
 
-describe("requests", () => {
+describe("requests", () => { // checklist 285
   test("use XMLHttpRequest where there is one", () => {
     const fetched = mock.method(globalThis, "fetch", () => assert.fail("not used"))
     watched()

@@ -18,7 +18,7 @@ afterEach(() => {
 const connections = (socket) => socket.transport.instances.length
 const dispatch = (type) => page.dispatchEvent(new Event(type))
 
-test("a page that becomes visible does not connect a socket that never was", () => {
+test("a page that becomes visible does not connect a socket that never was", () => { // checklist 245
   const socket = fakeSocket()
   page.hide()
   page.reveal()
@@ -26,7 +26,7 @@ test("a page that becomes visible does not connect a socket that never was", () 
   assert.equal(connections(socket), 0)
 })
 
-test("a connection lost while hidden is made again when the page is visible, once", () => {
+test("a connection lost while hidden is made again when the page is visible, once", () => { // checklist 245
   const {socket, conn} = connected()
   page.hide()
   conn.drop()
@@ -52,7 +52,7 @@ test("becoming visible does not wait for the back-off, and the back-off does not
   assert.equal(socket.connectionState(), "connecting")
 })
 
-test("a socket that was disconnected stays so when the page becomes visible", () => {
+test("a socket that was disconnected stays so when the page becomes visible", () => { // checklist 245
   const {socket} = connected()
   socket.disconnect()
   page.hide()

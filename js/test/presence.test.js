@@ -36,7 +36,7 @@ const expectedOf = ({steps}) =>
   steps.filter((step) => !("join" in step)).map(({calls, expected}) => ({calls: plain(calls), state: plain(expected)}))
 
 for (const [name, PresenceClass] of Object.entries(implementations)) {
-  describe(`the vectors of presence hold for ${name === "own" ? "this client" : "phoenix.js"}`, () => {
+  describe(`the vectors of presence hold for ${name === "own" ? "this client" : "phoenix.js"}`, () => { // checklist 289, 290, 292, 293
     for (const vector of vectors.sync_state) {
       test(`syncState: ${vector.name}`, () => {
         const {calls, onJoin, onLeave} = recorder()
@@ -92,7 +92,7 @@ test("every vector has a name of its own and a source", () => {
   }
 })
 
-test("nothing that is given is changed", () => {
+test("nothing that is given is changed", () => { // checklist 289
   for (const {state, new_state} of vectors.sync_state) {
     // Without a prototype, as a state that was returned before.
     const args = [Object.assign(Object.create(null), state), copy(new_state)]
@@ -163,7 +163,7 @@ test("a callback that throws keeps nothing from the others, and its error is rai
   }
 })
 
-test("one name of an event can be given, and the other keeps its default", () => {
+test("one name of an event can be given, and the other keeps its default", () => { // checklist 293
   const {channel, presence} = presenceOf(Presence, {events: {state: "members"}})
   channel.ref = "1"
   channel.trigger("members", {u1: entry("A")})
@@ -180,7 +180,7 @@ test("without callbacks the list is kept all the same", () => {
   assert.deepEqual(presence.list(), [entry("B")])
 })
 
-test("on a socket, diffs wait after a rejoin until its state has come", () => {
+test("on a socket, diffs wait after a rejoin until its state has come", () => { // checklist 293
   const {socket, conn} = connected()
   const channel = joined(socket)
   const presence = new Presence(channel)
@@ -205,7 +205,7 @@ test("on a socket, diffs wait after a rejoin until its state has come", () => {
 const HOSTILE = `{"__proto__":{"metas":[{"phx_ref":"A","polluted":true}]},"constructor":{"metas":[{"phx_ref":"B"}]},
   "hasOwnProperty":{"metas":[{"phx_ref":"C"}]}}`
 
-test("CVE-2026-56812: hostile keys from the wire neither pollute Object.prototype, nor throw, nor are lost", () => {
+test("CVE-2026-56812: hostile keys from the wire neither pollute Object.prototype, nor throw, nor are lost", () => { // checklist 291
   const before = Reflect.ownKeys(Object.prototype)
   const {socket, conn} = connected()
   const channel = joined(socket)
@@ -241,7 +241,7 @@ test("CVE-2026-56812: hostile keys from the wire neither pollute Object.prototyp
   assert.equal({}.polluted, undefined)
 })
 
-test("CVE-2026-56812: a key that is not there is not found among an object's members", () => {
+test("CVE-2026-56812: a key that is not there is not found among an object's members", () => { // checklist 291
   const {calls, onJoin, onLeave} = recorder()
   const leaves = JSON.parse(HOSTILE)
   assert.deepEqual(plain(Presence.syncDiff({}, {joins: {}, leaves}, onJoin, onLeave)), new Map())

@@ -20,7 +20,7 @@ function readable(value) {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, readable(inner)]))
 }
 
-describe("a client's message becomes the wire of the shared vectors", () => {
+describe("a client's message becomes the wire of the shared vectors", () => { // checklist 286, 287
   for (const vector of spoken.filter(({direction, only}) => direction === "client" && only !== "decode")) {
     test(vector.name, () => {
       const message = {...vector.message, payload: payloadOf(vector.message)}
@@ -35,7 +35,7 @@ describe("a client's message becomes the wire of the shared vectors", () => {
   }
 })
 
-describe("the wire of a server becomes the message of the shared vectors", () => {
+describe("the wire of a server becomes the message of the shared vectors", () => { // checklist 286, 288
   for (const vector of spoken.filter(({direction, only}) => direction === "server" && only !== "encode")) {
     test(vector.name, () => {
       const {status, join_ref, ref, topic, event} = vector.message

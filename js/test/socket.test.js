@@ -30,7 +30,7 @@ function onPage(protocol, run) {
 }
 
 describe("constructor", () => {
-  test("has the defaults of the official client", () => {
+  test("has the defaults of the official client", () => { // checklist 242
     const transport = fakeTransport()
     withWebSocket(transport, () => {
       const socket = new Socket("/socket")
@@ -54,7 +54,7 @@ describe("constructor", () => {
     withWebSocket(undefined, () => assert.equal(new Socket("/socket").transport, LongPoll))
   })
 
-  test("lets options override the defaults", () => {
+  test("lets options override the defaults", () => { // checklist 243
     const logger = () => {}
     const transport = fakeTransport()
     const reconnectAfterMs = () => 1
@@ -82,7 +82,7 @@ describe("constructor", () => {
     assert.equal(socket.rejoinAfterMs, rejoinAfterMs)
   })
 
-  test("takes params as a value or as a function", () => {
+  test("takes params as a value or as a function", () => { // checklist 243
     assert.deepEqual(new Socket("/socket", {params: {one: 1}}).params(), {one: 1})
     assert.deepEqual(new Socket("/socket", {params: () => ({one: 1})}).params(), {one: 1})
     assert.deepEqual(new Socket("/socket").params(), {})
@@ -113,7 +113,7 @@ describe("constructor", () => {
   })
 })
 
-describe("URL", () => {
+describe("URL", () => { // checklist 246
   test("a full URL is kept, with the version and the params", () => {
     assert.equal(new Socket("wss://example.org/chat").endPointURL(), "wss://example.org/chat/websocket?vsn=2.0.0")
     assert.equal(
@@ -147,7 +147,7 @@ describe("URL", () => {
   })
 })
 
-describe("auth token", () => {
+describe("auth token", () => { // checklist 266, for sockets
   // Standard base64 without padding: "1234" is MTIzNA==.
   test("is offered as a subprotocol beside phoenix", () => {
     const {conn} = connected({authToken: "1234"})
@@ -155,7 +155,7 @@ describe("auth token", () => {
     assert.doesNotMatch(conn.url, /1234|MTIz/)
   })
 
-  test("a function is asked again on reconnect", () => {
+  test("a function is asked again on reconnect", () => { // checklist 248
     let token = "1234"
     const {socket, conn} = connected({authToken: () => token})
     token = "5678"
@@ -174,7 +174,7 @@ describe("auth token", () => {
   })
 })
 
-describe("connect", () => {
+describe("connect", () => { // checklist 247
   test("makes one transport with the URL, the binary type and the timeout", () => {
     const socket = fakeSocket()
     socket.connect()
@@ -239,7 +239,7 @@ describe("connect", () => {
     assert.deepEqual(seen, ["other"])
   })
 
-  test("uses LongPoll's endpoint and timeout with LongPoll", () => {
+  test("uses LongPoll's endpoint and timeout with LongPoll", () => { // checklist 249
     const socket = new Socket("wss://example.com/socket", {transport: LongPoll, longpollerTimeout: 5000})
     socket.connect()
     assert.ok(socket.conn instanceof LongPoll)
@@ -267,7 +267,7 @@ describe("connect", () => {
   })
 })
 
-describe("disconnect", () => {
+describe("disconnect", () => { // checklist 250
   test("forgets the connection and calls back", () => {
     const {socket, conn} = connected()
     let called = 0
@@ -344,7 +344,7 @@ describe("disconnect", () => {
     assert.equal(closes.length, 1)
   })
 
-  test("connect during the teardown keeps the new connection", () => {
+  test("connect during the teardown keeps the new connection", () => { // checklist 251
     const {socket, conn} = connected()
     const channel = joined(socket)
     conn.confirmsClose = false
@@ -392,7 +392,7 @@ describe("disconnect", () => {
     assert.equal(socket.transport.instances.length, 2)
   })
 
-  test("both callbacks of a double disconnect run", () => {
+  test("both callbacks of a double disconnect run", () => { // checklist 251
     const {socket, conn} = connected()
     conn.confirmsClose = false
     const called = []
@@ -435,7 +435,7 @@ describe("disconnect", () => {
   })
 })
 
-describe("state", () => {
+describe("state", () => { // checklist 252
   test("follows the readyState of the transport", () => {
     const socket = fakeSocket()
     assert.equal(socket.connectionState(), "closed")
@@ -449,7 +449,7 @@ describe("state", () => {
   })
 })
 
-describe("channels", () => {
+describe("channels", () => { // checklist 253
   test("are made with topic and params and kept", () => {
     const socket = fakeSocket()
     const channel = socket.channel("topic", {one: "two"})
@@ -472,7 +472,7 @@ describe("channels", () => {
   })
 })
 
-describe("push", () => {
+describe("push", () => { // checklist 254
   const message = {topic: "topic", event: "event", payload: "payload", ref: "ref", join_ref: "join_ref"}
   const wire = ["join_ref", "ref", "topic", "event", "payload"]
 
@@ -522,7 +522,7 @@ describe("push", () => {
   })
 })
 
-describe("makeRef", () => {
+describe("makeRef", () => { // checklist 255
   test("counts up in strings", () => {
     const socket = fakeSocket()
     assert.equal(socket.makeRef(), "1")
@@ -538,7 +538,7 @@ describe("makeRef", () => {
   })
 })
 
-describe("heartbeat", () => {
+describe("heartbeat", () => { // checklist 256
   test("is sent an interval after open, and an interval after each answer", () => {
     const {conn} = connected()
     pass(29_900, 100)
@@ -570,7 +570,7 @@ describe("heartbeat", () => {
     assert.deepEqual(socket.conn.sent, [])
   })
 
-  test("unanswered for an interval, it ends the connection and makes a new one", () => {
+  test("unanswered for an interval, it ends the connection and makes a new one", () => { // checklist 256, 258
     const {socket, conn} = connected()
     const channel = joined(socket)
     const errors = []
@@ -630,7 +630,7 @@ describe("heartbeat", () => {
     assert.equal(socket.conn, null)
   })
 
-  test("is not sent after disconnect", () => {
+  test("is not sent after disconnect", () => { // checklist 260
     const {socket, conn} = connected()
     conn.bufferedAmount = 10
     pass(29_990, 10)
@@ -648,7 +648,7 @@ describe("heartbeat", () => {
   })
 })
 
-describe("ping", () => {
+describe("ping", () => { // checklist 263
   test("reports the time until the answer", () => {
     const {socket, conn} = connected()
     const rtts = []
@@ -689,7 +689,7 @@ describe("reconnect", () => {
   })
 })
 
-describe("open", () => {
+describe("open", () => { // checklist 257
   test("resets the reconnect timer", () => {
     const asked = []
     const {socket, conn} = connected({reconnectAfterMs: (tries) => asked.push(tries) && 20})
@@ -704,7 +704,7 @@ describe("open", () => {
   })
 })
 
-describe("close", () => {
+describe("close", () => { // checklist 259
   for (const [code, reconnects] of [[1000, false], [1001, true], [1006, true], [1011, true], [1012, true]]) {
     test(`${code} ${reconnects ? "leads to a new connection" : "is the end"}`, () => {
       const {socket, conn} = connected()
@@ -741,7 +741,7 @@ describe("close", () => {
     assert.equal(socket.transport.instances.length, 1)
   })
 
-  test("fails joining and joined channels with connection_closed, and no channel that was left", () => {
+  test("fails joining and joined channels with connection_closed, and no channel that was left", () => { // checklist 260
     const {socket, conn} = connected()
     const errors = []
     const watch = (channel) => channel.onError((reason) => errors.push([channel.topic, reason]))
@@ -758,7 +758,7 @@ describe("close", () => {
   })
 })
 
-describe("error", () => {
+describe("error", () => { // checklist 261
   test("callbacks get the error, the transport and the number of connections so far", () => {
     const {socket, conn} = connected()
     const calls = []
@@ -830,7 +830,7 @@ describe("replaceTransport", () => {
   })
 })
 
-describe("message", () => {
+describe("message", () => { // checklist 262
   test("reaches the channel of its topic only, with event, payload, ref and join_ref", () => {
     const {socket, conn} = connected()
     const mine = joined(socket, "mine")
@@ -877,7 +877,7 @@ describe("message", () => {
   })
 })
 
-describe("encoder and decoder", () => {
+describe("encoder and decoder", () => { // checklist 264
   test("can be the application's own", () => {
     const encode = (message, callback) => callback(`mine:${message.event}`)
     const decode = (raw, callback) => callback({topic: "t", event: raw, payload: {}, ref: null})

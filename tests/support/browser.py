@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,10 +40,16 @@ def chromium_path() -> str:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser with a fresh profile."""
+def chromium(ignore_default_args: Sequence[str] = ()) -> Iterator[Browser]:
+    """A browser with a fresh profile.
+
+    Args:
+        ignore_default_args: What Playwright would start it with and should not.
+    """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=_ARGUMENTS, ignore_default_args=list(ignore_default_args)
+        )
         try:
             yield browser
         finally:

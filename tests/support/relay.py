@@ -93,6 +93,37 @@ class Relay:
         raise ConnectionError("one side has closed")
 
 
+class WithoutWebSockets(Relay):
+    """A proxy that does not let WebSockets through.
+
+    Args:
+        server_port: Where the server listens.
+        is_silent: Whether it keeps what is refused open without a word, as some firewalls do, in the place of cutting it off.
+
+    Attributes:
+        upgrades: Requests for a WebSocket so far.
+    """
+
+    def __init__(self, server_port: int, is_silent: bool) -> None:
+        super().__init__(server_port)
+        self.upgrades = 0
+        self._is_silent = is_silent
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_from_client: bool) -> None:
+        if is_from_client:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:  # a browser opens lines that it then has no use for
+                raise ConnectionError("nothing was asked for") from None
+            if b"\r\nupgrade: websocket\r\n" in head.lower():
+                self.upgrades += 1
+                if self._is_silent:
+                    await reader.read()
+                raise ConnectionError("no WebSockets here")
+            writer.write(head)
+        await super()._pass(reader, writer, is_from_client)
+
+
 @asynccontextmanager
 async def relay(server_port: int) -> AsyncIterator[Relay]:
     """A relay to a server on this machine."""
