@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from broadwing.core.codec import Raw
+from broadwing.core.misfit import explain
 from broadwing.exceptions import ConfigurationError
 
 
@@ -61,7 +62,7 @@ def decoder(annotation: Any) -> tuple[Decode, bool]:
         try:
             return decode(raw)
         except msgspec.ValidationError as error:
-            raise _invalid(str(error)) from error
+            raise InvalidPayload(*explain(str(error))) from error
 
     return decode_annotated, False
 
@@ -97,15 +98,6 @@ def _foreign(info: Any, seen: set[int]) -> Iterator[type]:
 
 def _hook(annotation: Any, value: Any) -> Any:
     return annotation.model_validate(value) if _is_pydantic(annotation) else value
-
-
-def _invalid(error: str) -> InvalidPayload:
-    message, _, where = error.partition(" - at `")
-    field = where.rstrip("`").removeprefix("$").removeprefix(".")
-    if message.startswith(("Object missing required field", "Object contains unknown field")):
-        name = message.split("`")[1]
-        field = f"{field}.{name}" if field else name
-    return InvalidPayload(field, message)
 
 
 def _pydantic_decoder(model: Any) -> Decode:
