@@ -45,9 +45,9 @@ ROOMS_TABLE = """
     bus          | bus publisher*        | pubsub core ground
     endpoint     | endpoint              | server bus presence longpoll transports contract options pubsub core token session telemetry ground
     serving      | serving* supervisor   | transports contract ground
-    clients      | clients.*             | core ground
+    clients      | client.*              | core ground
     integrations | integrations.*        | public ground
-    cli          | cli.* __main__        | public serving ground
+    cli          | cli.* __main__        | public clients serving ground
     testing      | testing.*             | *
     public       | broadwing             | endpoint bus server presence token session telemetry pubsub core clients options ground
     server       | *                     | endpoint bus presence contract options pubsub core token session telemetry ground
@@ -60,6 +60,7 @@ ROOMS_TABLE = """
 # options       what can be set for each transport: plain values, read by all who deal with mounts.
 # serving       runs an application with uvicorn and the lean path; the command line's other door.
 # server        what is left at the top: socket, channel, connection, channel_runner, fastlane, handlers, ...
+# clients       `broadwing.client`, which speaks to servers, ours and others; it knows nothing of the one in this package.
 # public        `broadwing/__init__.py`: re-exports, no logic. Integrations and the command line use nothing else.
 # testing       may look anywhere; nobody looks at it.
 
@@ -75,6 +76,8 @@ PACKAGES = {
     "zmq": "pubsub.zmq* pubsub.cluster*",
     "cryptography": "encryptor",
     "pydantic": "handlers* payloads*",
+    "websockets": "client.websocket",
+    "httpx": "client.longpoll",
     "typer": "cli.*",
     "rich": "cli.*",
     "starlette": "integrations.starlette",

@@ -15,6 +15,7 @@ BroadwingError
 ├── PubSubUnavailable       the bus between nodes cannot take a message now
 ├── EnvelopeError           a message on the bus that is not one of ours
 ├── JoinError               raised by `Channel.join` to refuse a client
+├── client.ClientError      what `broadwing.client` raises; a tree of its own in client/errors.py
 ├── ConnectError            raised by `Socket.connect` to refuse a connection
 └── TokenError
     ├── TokenMissing        there was no token at all

@@ -125,9 +125,9 @@ class WithoutWebSockets(Relay):
 
 
 @asynccontextmanager
-async def relay(server_port: int) -> AsyncIterator[Relay]:
+async def relay(server_port: int, server_host: str = "127.0.0.1") -> AsyncIterator[Relay]:
     """A relay to a server on this machine."""
-    made = Relay(server_port)
+    made = Relay(server_port, server_host)
     await made.start()
     try:
         yield made

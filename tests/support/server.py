@@ -69,8 +69,8 @@ async def serve(app: Any, kind: str = LEAN, **options: Any) -> AsyncIterator[Ser
 
 @contextlib.asynccontextmanager
 async def _uvicorn(app: Any, kind: str, **options: Any) -> AsyncIterator[Served]:
-    settings = {"log_config": None, "lifespan": "on", "timeout_graceful_shutdown": 10, **_UVICORN[kind], **options}
-    config = uvicorn.Config(app, host=HOST, port=0, **settings)
+    settings = {"host": HOST, "log_config": None, "lifespan": "on", "timeout_graceful_shutdown": 10}
+    config = uvicorn.Config(app, port=0, **{**settings, **_UVICORN[kind], **options})
     config.load()
     server = Server(config) if kind.startswith(LEAN) else uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
