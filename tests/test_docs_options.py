@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from broadwing import DrainOptions, Endpoint, LongPollOptions, Socket, Tracker, WebSocketOptions
+from broadwing import DrainOptions, Endpoint, LongPollOptions, Presence, Socket, Tracker, WebSocketOptions
 from broadwing.cli.main import app
 from broadwing.core import connect_info
 
@@ -65,6 +65,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "WebSocketOptions": options_of(WebSocketOptions),
     "LongPollOptions": options_of(LongPollOptions),
     "DrainOptions": options_of(DrainOptions),
+    "Presence": parameters(Presence.__init__),
     "Tracker": parameters(Tracker.__init__),
     "Socket class attributes": class_attributes(Socket),
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from broadwing import Channel, Endpoint, JoinError, Ok, Socket, Token, intercept, on
+from broadwing import Channel, Endpoint, JoinError, Ok, Presence, Socket, Token, intercept, on
 from examples.chat.page import Page
 
 # Who knows the secret can log in as anybody, and this one is for all to read: set SECRET_KEY_BASE where it matters.
@@ -55,13 +55,16 @@ class RoomChannel(Channel):
         if self.topic != "room:lobby":
             raise JoinError({"reason": "unauthorized"})
         self.assign(notices=params.notices)
-        if not params.again:
-            self.send_info("joined")  # only a joined channel may broadcast
+        self.send_info("again" if params.again else "joined")  # only a joined channel may push and broadcast
         return {"messages": list(recent.values())}
 
     async def handle_info(self, message: Any) -> None:
-        """Tell the others."""
-        self.broadcast_from("user_joined", {"user": self.assigns["user"]})
+        """Show the user as present, and tell the page who is; tell the others of somebody new."""
+        user = self.assigns["user"]
+        presence.track(self, user)  # until this channel ends, however it does; a user's tabs are one entry
+        self.push("presence_state", await presence.list(self))
+        if message == "joined":
+            self.broadcast_from("user_joined", {"user": user})
 
     @on("new_msg")
     async def new_msg(self, message: Message) -> Ok:
@@ -119,4 +122,5 @@ def log_in(name: str) -> str:
 
 
 endpoint = Endpoint(app=Page(log_in), secret_key_base=SECRET)
+presence = Presence(endpoint)
 endpoint.socket("/socket", UserSocket, longpoll=True, auth_token=True)

@@ -26,6 +26,7 @@ from broadwing.exceptions import (
     TokenMissing,
 )
 from broadwing.handlers import intercept, on
+from broadwing.presence.presence import Presence
 from broadwing.presence.tracker import Tracker
 from broadwing.publisher import Publisher
 from broadwing.pubsub.health import Health
@@ -59,6 +60,7 @@ __all__ = [
     "NotTracked",
     "Ok",
     "ParameterFilter",
+    "Presence",
     "PubSub",
     "PubSubUnavailable",
     "Publisher",

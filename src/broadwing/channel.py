@@ -1,6 +1,6 @@
 """What an application writes for each kind of topic: a `Channel`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from broadwing.types import Assigner
@@ -183,6 +183,19 @@ class Channel:
     def unsubscribe(self, topic: str) -> None:
         """End all of this channel's own subscriptions to `topic`; an unknown topic is a no-op."""
         self._runner.unsubscribe(topic)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or its client is gone, so that nothing that is pushed arrives."""
+        return self._runner.is_over
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Call `callback` in the loop when this channel ends, whatever ends it, or as soon as its client is gone.
+
+        That is before `terminate`, and does not wait for a handler that is at work. It must neither block nor raise. Called in
+        the loop; of a channel that is over it is called at once.
+        """
+        self._runner.at_end(callback)
 
     def stop(self, reason: Any = "normal") -> None:
         """End this channel after what waits in its mailbox. Callable from any thread.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -27,6 +27,16 @@ STAYING, LEFT, SUPERSEDED = range(3)
 
 # How long a channel that makes way for a new join of its topic may take to end, in seconds (Phoenix: `shutdown`).
 SHUTDOWN_GRACE = 5.0
+
+
+class AtEnd:
+    """Something to be called when the channel ends, kept among its subscriptions, which end then, too."""
+
+    __slots__ = ("cancel",)
+    topic = None
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.cancel = callback
 
 
 async def join(runner: "ChannelRunner", message: Message, params: Any, predecessor: "ChannelRunner | None") -> None:

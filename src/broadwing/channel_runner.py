@@ -17,6 +17,7 @@ from broadwing.channel_life import (
     LEFT,
     STAYING,
     WAITING,
+    AtEnd,
     end,
     is_superseded,
     join,
@@ -85,7 +86,7 @@ class ChannelRunner(Actor):
         self.ref: Any = None
         self.status = JOINING
         self.going = STAYING
-        self.subscriptions: list[Subscription] | None = None
+        self.subscriptions: list[Subscription | AtEnd] | None = None
         self.channel = route.channel(self)
 
     @property
@@ -145,9 +146,8 @@ class ChannelRunner(Actor):
 
     def _do_now(self, item: Any) -> None:
         self._do_at_once(item)
-        if (
-            self._task is not None and self.connection.is_closed
-        ):  # the line went down meanwhile, and there is more to do
+        # The line may have gone down meanwhile, with more to do.
+        if self._task is not None and self.connection.is_closed:
             self.connection.endpoint.linger(self)
 
     def receive_broadcast(self, message: Broadcast) -> None:
@@ -184,9 +184,9 @@ class ChannelRunner(Actor):
         if self.lane is not None:
             self.connection.endpoint.bus.detach(self.topic, self, self.lane)
             self.lane = None
-        for subscription in self.subscriptions or ():
+        subscriptions, self.subscriptions = self.subscriptions, None
+        for subscription in subscriptions or ():
             subscription.cancel()
-        self.subscriptions = None
 
     def let_go(self) -> None:
         """Forget the application's object, which refers back here: without the cycle nothing waits for the garbage collector."""
@@ -199,6 +199,23 @@ class ChannelRunner(Actor):
         self._post_first((_STOP, reason, True))
         if task is not None:
             task.cancel()
+
+    @property
+    def is_over(self) -> bool:
+        """See `Channel.is_over`."""
+        return self.status >= ENDING or self.connection.is_closed
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """See `Channel.at_end`."""
+        if self.is_over:
+            callback()
+        else:
+            self._hold(AtEnd(callback))
+
+    def _hold(self, held: "Subscription | AtEnd") -> None:
+        if self.subscriptions is None:
+            self.subscriptions = []
+        self.subscriptions.append(held)
 
     # Called by the channel, from any thread.
 
@@ -248,11 +265,7 @@ class ChannelRunner(Actor):
     def _subscribe(self, topic: str) -> None:
         if self.status >= ENDING:
             return  # nobody would end it any more
-        if self.subscriptions is None:
-            self.subscriptions = []
-        self.subscriptions.append(
-            self.connection.endpoint.bus.subscribe(topic, lambda message: self._post_bounded((_INFO, message)))
-        )
+        self._hold(self.connection.endpoint.bus.subscribe(topic, lambda message: self._post_bounded((_INFO, message))))
 
     def unsubscribe(self, topic: str) -> None:
         """See `Channel.unsubscribe`."""

@@ -31,7 +31,7 @@ from broadwing.transports.longpoll import LongPollEntrance
 from broadwing.transports.options import DrainOptions, LongPollOptions, WebSocketOptions, options
 from broadwing.transports.static import ClientFiles
 from broadwing.transports.websocket_entrance import WebSocketEntrance
-from broadwing.types import Unsubscribe
+from broadwing.types import Service, Unsubscribe
 
 logger = logging.getLogger("broadwing.endpoint")
 
@@ -92,9 +92,11 @@ class Endpoint:
         self._longpolls: list[tuple[LongPollEntrance, DrainOptions | None]] = []
         self._lanes: dict[tuple[Serializer, Format, frozenset[str]], Lane] = {}
         self._lingering: set[ChannelRunner | RawRunner] = set()
+        self._services: list[Service] = []
         self._has_started_bus = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
+        self._starting: asyncio.Task[None] | None = None
         self._drained: asyncio.Task[None] | None = None
 
     @property
@@ -169,6 +171,18 @@ class Endpoint:
         """Find what is mounted for long polling at `path`."""
         return _entrance(self._longpolls, path)
 
+    def attach(self, service: Service) -> None:
+        """Start and stop something with this endpoint: after its bus, and before it. A `Presence` attaches itself.
+
+        Raises:
+            ConfigurationError: The endpoint has started; whoever has connected would have missed it.
+        """
+        if self._loop is not None:
+            raise ConfigurationError(
+                f"{type(service).__name__} was attached to an endpoint that has started; make it beside the endpoint, at import"
+            )
+        self._services.append(service)
+
     # Sending.
 
     def broadcast(self, topic: str, event: str, payload: Any) -> None:
@@ -222,7 +236,7 @@ class Endpoint:
         """Why no clients should be sent here: `starting`, `draining`, `stopped`, `bus down` or `bus deaf`; `None`: they should."""
         if self.is_draining:
             return "stopped" if self._loop is None else "draining"
-        if self._loop is None or not self.bus.is_started:
+        if self._loop is None or self._starting is not None or not self.bus.is_started:
             return "starting"
         return None if self.health is Health.UP else f"bus {self.health.value}"
 
@@ -257,22 +271,43 @@ class Endpoint:
 
     @property
     def is_started(self) -> bool:
-        """Whether it serves in the running loop."""
+        """Whether it serves in the running loop, or is about to."""
         # Asked at every connect: of two running loops in one thread there can be none, and `get_running_loop` calls the kernel.
         loop = self._loop
         return loop is not None and threading.get_ident() == self._thread and loop.is_running()
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it has started, with all that is attached to it."""
+        return self._starting is None and self.is_started
+
     async def start(self) -> None:
-        """Begin to serve; called by the lifespan, or by the first connection where there is none. Idempotent."""
+        """Begin to serve; called by the lifespan, or by the first connection where there is none. Idempotent.
+
+        Whoever calls it while it is at work waits as well. Cancellation: ends the waiting and nothing else.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # the first time, after a stop, or in another loop, as tests have it
             self._loop = loop
             self._thread = threading.get_ident()
             self._drained = None
             self._set_draining(False)
+            self._starting = loop.create_task(self._start())
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        try:
             if self._has_started_bus or not self.bus.is_started:
                 self._has_started_bus = True
                 await self.bus.start()
+            for service in self._services:
+                await service.start()
+        except BaseException:
+            self._loop = None  # so that the next one tries again
+            raise
+        finally:
+            self._starting = None
 
     async def drain(self) -> None:
         """Send all connections away as the mounts' `drainer` says; returns when they are gone. Idempotent."""
@@ -327,9 +362,13 @@ class Endpoint:
 
     async def stop(self) -> None:
         """Settle, and leave the bus."""
+        if self._starting is not None:
+            await asyncio.wait((self._starting,))
         await self.settle()
         for entrance, _ in self._websockets:
             entrance.sweeper.stop()
+        for service in reversed(self._services):
+            await service.stop()
         if self._has_started_bus:
             self._has_started_bus = False
             await self.pubsub.stop()

@@ -141,7 +141,7 @@ class SocketMount:
     def connects_at_once(self) -> bool:
         """Whether the socket's own `connect` has nothing to wait for, and the endpoint has started."""
         # Looked at anew, as tests like to put another one in its place.
-        return self.socket.connect is self._prompt_connect and self.endpoint.is_started
+        return self.socket.connect is self._prompt_connect and self.endpoint.is_serving
 
     async def connect(self, transport: str, params: Mapping[str, Any], info: ConnectInfo) -> Connection:
         """Negotiate the wire version and ask the application.
@@ -151,7 +151,7 @@ class SocketMount:
             ConnectError: The application refused.
         """
         started = journal.clock()
-        if not self.endpoint.is_started:
+        if not self.endpoint.is_serving:
             await self.endpoint.start()
         if self.endpoint.is_draining:
             raise ConnectError("the server is about to stop")

@@ -218,7 +218,7 @@ class RawMount:
     @property
     def connects_at_once(self) -> bool:
         """Whether the socket's own `connect` has nothing to wait for, and the endpoint has started."""
-        return self.socket.connect is self._prompt_connect and self.endpoint.is_started
+        return self.socket.connect is self._prompt_connect and self.endpoint.is_serving
 
     async def connect(self, transport: str, params: Mapping[str, Any], info: ConnectInfo) -> RawConnection:
         """Ask the application.

@@ -30,5 +30,18 @@ class Clock(Protocol):
 
 Unsubscribe: TypeAlias = Callable[[], None]
 
+
+class Service(Protocol):
+    """Something that runs while an endpoint does; see `Endpoint.attach`."""
+
+    async def start(self) -> None:
+        """Begin; the bus is there."""
+        ...
+
+    async def stop(self) -> None:
+        """End; the bus is still there, and no client is."""
+        ...
+
+
 BUS_VARIABLE: Final = "BROADWING_BUS"
 """Environment variable with the URL of the bus that an endpoint joins when it is told of none."""

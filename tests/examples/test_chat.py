@@ -23,6 +23,7 @@ from tests.support.server import Served, serve
 
 DAY = 86_400
 LOBBY = "room:lobby"
+PRESENCE = frozenset({"presence_state", "presence_diff"})
 
 
 class Chat:
@@ -52,6 +53,7 @@ class Chat:
                 client = await open_websocket(self.served.url(f"/socket/websocket?vsn={V2}"), V2, **offer)
             except InvalidStatus as error:
                 raise Refused(error.response.status_code) from None
+        client.ignores = PRESENCE
         self.clients.append(client)
         return client
 
@@ -283,6 +285,33 @@ def test_a_page_that_comes_back_says_what_its_user_wants_to_see(visitors: Visito
 def test_a_wish_that_is_none_is_answered_with_the_field_at_fault(visitors: Visitors) -> None:
     ada = visitors.enter("Ada", again=True)
     ada.assert_reply(ada.push("notices", {"show": "please"}), "error", {"field": "show"})
+
+
+# Who is there.
+
+
+async def test_who_joins_is_told_who_is_there_and_the_others_of_him(chat: Chat) -> None:
+    ada = await chat.enter("Ada")
+    grace = await chat.enter("Grace")
+    ada.ignores = grace.ignores = frozenset({"user_joined"})
+    assert set((await grace.receive()).payload["joins"]) == {"Grace"}
+    assert set((await grace.receive()).payload) == {"Ada", "Grace"}
+    told = [await ada.receive() for _ in range(3)]
+    assert [message.event for message in told] == ["presence_diff", "presence_state", "presence_diff"]
+    assert [set(told[1].payload), set(told[2].payload["joins"])] == [{"Ada"}, {"Grace"}]
+
+
+async def test_two_tabs_of_a_user_are_one_entry_and_he_leaves_with_the_last(chat: Chat) -> None:
+    tabs = [await chat.enter("Grace", again=True) for _ in range(2)]
+    await tabs[1].rest()
+    metas = (await app.presence.list(LOBBY))["Grace"]["metas"]
+    assert len(metas) == 2
+    for number, tab in enumerate(tabs, 1):
+        await tab.send("1", "2", LOBBY, "phx_leave")
+        await tab.expect_reply("1", "2", LOBBY)
+        await tab.rest()
+        there = await app.presence.list(LOBBY)
+        assert there == ({"Grace": {"metas": metas[number:]}} if number < 2 else {})
 
 
 # The page.

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
-from tests.support.chat_page import House
+from tests.support.browser import mortal_chromium
+from tests.support.chat_page import House, Person
 from tests.support.process import ROOT
 
 pytest_plugins = ["tests.support.chat_page"]
@@ -342,14 +343,99 @@ def test_who_reads_old_messages_is_not_torn_away_from_them(house: House) -> None
     expect(ada.box).to_be_focused()
 
 
+# Who is here.
+
+
+def test_a_page_shows_who_is_here_and_several_tabs_of_one_user_as_one_person(house: House) -> None:
+    ada = house.person("Ada")
+    ada.sees_here("Ada (you)")
+    expect(ada.page.get_by_role("heading", name="Here now")).to_be_visible()
+    grace = house.person("Grace")
+    for person, people in ((ada, ["Ada (you)", "Grace"]), (grace, ["Grace (you)", "Ada"])):
+        person.sees_here(*people)
+    other_tab = house.person(None, context=grace.page.context)
+    other_tab.is_live()
+    ada.sees_here("Ada (you)", "Grace, 2 tabs")
+    other_tab.sees_here("Grace (you), 2 tabs", "Ada")
+    other_tab.page.close()
+    ada.sees_here("Ada (you)", "Grace")
+    grace.page.reload()
+    grace.is_live()
+    ada.sees_here("Ada (you)", "Grace")
+    grace.page.close()
+    ada.sees_here("Ada (you)")
+
+
+def test_somebody_whose_browser_is_killed_is_no_longer_here(house: House, tmp_path: Path) -> None:
+    ada = house.person("Ada")
+    with mortal_chromium(house.browser, tmp_path / "profile") as (browser, kill):
+        grace = Person(browser.new_context(locale="en-GB"), house.server.url("/"), "Grace")
+        ada.sees_here("Ada (you)", "Grace")
+        grace.say("my battery is low")
+        ada.sees("my battery is low")
+        kill()
+        ada.sees_here("Ada (you)")
+    ada.say("and gone she is")
+    ada.sees("my battery is low", "and gone she is")
+
+
+def test_a_new_name_takes_the_place_of_the_old_one(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    ada.sees_here("Ada (you)", "Grace")
+    grace.tab_to(grace.page.get_by_role("button", name=re.compile("change your name")))
+    grace.page.keyboard.press("Enter")
+    grace.page.keyboard.press("Control+A")
+    grace.introduce("Hopper")
+    grace.sees_here("Hopper (you)", "Ada")
+    ada.sees_here("Ada (you)", "Hopper")
+
+
+def test_a_list_that_may_be_out_of_date_says_so_and_is_right_again_after_a_restart(house: House) -> None:
+    ada, grace = house.person("Ada"), house.person("Grace")
+    ada.sees_here("Ada (you)", "Grace")
+    house.kill_server()
+    expect(ada.status).to_contain_text("Offline")
+    expect(ada.page.get_by_role("heading", name="Last seen here")).to_be_visible()
+    ada.sees_here("Ada (you)", "Grace")
+    house.persons.remove(grace)  # her page may be in the middle of an attempt to connect, and complain
+    grace.page.close()
+    house.server.start()
+    ada.is_live()
+    ada.sees_here("Ada (you)")
+    expect(ada.page.get_by_role("heading", name="Here now")).to_be_visible()
+
+
+def test_of_a_crowd_some_are_named_and_the_others_counted(house: House) -> None:
+    ada = house.person("Ada")
+    ada.sees_here("Ada (you)")
+    ada.page.evaluate(
+        """async () => {
+          const {Socket} = await import("/broadwing/broadwing.js")
+          for (let n = 10; n < 25; n++) {
+            const answer = await fetch("/login", {method: "POST", body: JSON.stringify({name: `Guest ${n}`})})
+            const {token} = await answer.json()
+            const socket = new Socket("/socket", {authToken: token})
+            socket.connect()
+            socket.channel("room:lobby", {again: true}).join()
+          }
+        }"""
+    )
+    ada.sees_here("Ada (you)", *(f"Guest {number}" for number in range(10, 19)), "and 6 more")
+    for width in (320, 390, 900, 1600):
+        ada.page.set_viewport_size({"width": width, "height": 640})
+        needed, there = ada.page.locator("html").evaluate("element => [element.scrollWidth, element.clientWidth]")
+        assert needed <= there, width
+        expect(ada.box).to_be_in_viewport(ratio=1)
+
+
 # Pictures for README and docs.
 
 
 @pytest.mark.parametrize(
     ("picture", "options"),
     [
-        ("chat-light", {"color_scheme": "light", "viewport": {"width": 960, "height": 770}}),
-        ("chat-dark", {"color_scheme": "dark", "viewport": {"width": 960, "height": 770}}),
+        ("chat-light", {"color_scheme": "light", "viewport": {"width": 960, "height": 815}}),
+        ("chat-dark", {"color_scheme": "dark", "viewport": {"width": 960, "height": 815}}),
         ("chat-narrow", {"color_scheme": "light", "viewport": {"width": 390, "height": 700}}),
     ],
 )
@@ -358,6 +444,9 @@ def test_the_pictures_in_the_documentation_can_be_taken(
 ) -> None:
     ada = house.person("Ada Lovelace", **options)
     grace, barbara = house.person("Grace Hopper"), house.person("Barbara Liskov")
+    house.person(None, context=barbara.page.context)  # a second tab
+    barbara.page.bring_to_front()
+    ada.sees_here("Ada Lovelace (you)", "Barbara Liskov, 2 tabs", "Grace Hopper")
     ada.say("Good morning! Is anybody up on the ridge yet?")
     grace.say("Morning. Forty broad-winged hawks in one kettle, all turning on the same thermal.")
     grace.say("And not one of them flaps.")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from broadwing.core.presence.sync import Presences
 from examples.chat.app import log_in
 from tests.support.brokers import closing, nats, redis
 from tests.support.client import V2, Closed, LongPollClient, Message, WebSocketClient, decode, open_websocket
@@ -57,11 +58,13 @@ class Guest:
 
     Attributes:
         heard: Events of the lobby so far, with who or what is in them.
+        presences: Who is there, as the page keeps it.
     """
 
     def __init__(self, client: WebSocketClient | LongPollClient) -> None:
         self.client = client
         self.heard: list[tuple[str, str]] = []
+        self.presences = Presences()
 
     async def join(self, topic: str) -> Any:
         await self.client.send("1", "1", topic, "phx_join", {})
@@ -80,6 +83,11 @@ class Guest:
         assert self.heard == list(events)
         self.heard.clear()
 
+    async def sees(self, **tabs: int) -> None:
+        """Wait until these are there, with as many tabs each."""
+        while {user: len(entry["metas"]) for user, entry in self.presences.state.items()} != tabs:
+            await self._next("")
+
     async def ended(self) -> int | None:
         """Wait for the end of the connection."""
         try:
@@ -94,7 +102,11 @@ class Guest:
             data = await self.client.receive_raw(PATIENCE)
             assert isinstance(data, str)
             message = decode(V2, data)
-            if message.topic == LOBBY and message.event != "phx_reply":
+            if message.event == "presence_state":
+                self.presences.begin("1", message.payload)
+            elif message.event == "presence_diff":
+                self.presences.follow("1", message.payload)
+            elif message.topic == LOBBY and message.event != "phx_reply":
                 said = message.payload
                 self.heard.append((message.event, said["body"] if "body" in said else said["user"]))
             if wanted in ("", message.event):
@@ -176,6 +188,8 @@ async def test_guests_have_one_evening_wherever_they_are(kind: str, tmp_path: Pa
         ada = await here.enter("Ada")
         bob = await there.enter("Bob")
         await ada.hear(("user_joined", "Bob"))
+        await ada.sees(Ada=1, Bob=1)
+        await bob.sees(Ada=1, Bob=1)
         for number in range(10):
             await ada.say(f"{number}")
         for guest in (ada, bob):
@@ -212,12 +226,15 @@ async def test_guests_have_one_evening_wherever_they_are(kind: str, tmp_path: Pa
         # All connections of a user end by the id of its socket, wherever they are and whoever says so; nobody else's do.
         again = await here.enter("Bob")
         await ada.hear(("user_joined", "Bob"))
+        await ada.sees(Ada=1, Bob=2, Cleo=1)
         await ada.push(OFFICE, "expel", {"user": "Bob"})
         assert await bob.ended() == 1001
         assert await again.ended() == 1001
+        await ada.sees(Ada=1, Cleo=1)
         dora = await there.enter("Dora")
         await dora.push(OFFICE, "expel", {"user": "Cleo"})
         assert await cleo.ended() == 410
+        await ada.sees(Ada=1, Dora=1)
         await dora.say("quiet here")
         await dora.hear(*said("quiet here"))
         await ada.hear(("user_joined", "Dora"), *said("quiet here"))

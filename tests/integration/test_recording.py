@@ -43,6 +43,7 @@ class Departure:
 
 
 _NONE = Departure("as recorded")
+RECORDINGS = ("v1", "v2", "binary", "edges", "shutdown", "presence_v1", "presence_v2")
 UNMATCHED = {"status": "error", "response": {"reason": "unmatched topic"}}
 OK = {"status": "ok", "response": {}}
 
@@ -169,7 +170,7 @@ def stories(name: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def all_stories() -> Iterator[Any]:
     """Every story of every file, by file and title."""
-    for name in ("v1", "v2", "binary", "edges", "shutdown"):
+    for name in RECORDINGS:
         for title, story in stories(name):
             yield pytest.param(story, id=f"{name}-{title}")
 
@@ -190,6 +191,7 @@ class Cast:
         self.served = served
         self.clients: dict[str, WebSocketClient] = {}
         self.closed: set[str] = set()
+        self._refs: dict[str, str] = {}
 
     async def perform(self, part: dict[str, Any]) -> None:
         """Send what was sent in one part, and compare what comes with what came, or with what departs from it."""
@@ -212,13 +214,16 @@ class Cast:
                     await self.clients[name].send(None, "h", "phoenix", "heartbeat")
                 case ["server", "SIGTERM"]:
                     stopping = asyncio.get_running_loop().create_task(self.served.shut_down())
+                case ["close", name]:
+                    await self.clients.pop(name).close()
                 case ["skip", name, count]:
                     early = [await self._receive(name) for _ in range(count)]
                 case ["<-", name, kind, data] if departure.any_order:
                     early.append(await self._receive(name))
                 case ["<-", name, kind, data] if departure is _NONE:
-                    expected = json.loads(data) if kind == "text" else data
-                    assert await self._receive(name) == (kind, expected)
+                    received = await self._receive(name)
+                    expected = self._as_here(json.loads(data), received[1]) if kind == "text" else data
+                    assert received == (kind, expected)
                 case ["<-", name, _, _]:
                     if instead.get(name):
                         await self._expect(name, instead[name].pop(0))
@@ -253,6 +258,23 @@ class Cast:
             await client.close()
         self.clients.clear()
 
+    def _as_here(self, recorded: Any, received: Any) -> Any:
+        """What was recorded with the `phx_ref`s of this run: each of them stands for one of the recording's."""
+        if isinstance(recorded, list):
+            others = received if isinstance(received, list) and len(received) == len(recorded) else recorded
+            return [self._as_here(*pair) for pair in zip(recorded, others, strict=True)]
+        if not isinstance(recorded, dict):
+            return recorded
+        here: dict[str, Any] = received if isinstance(received, dict) else {}
+        for name in ("phx_ref", "phx_ref_prev"):
+            ref, other = recorded.get(name), here.get(name)
+            if ref is not None and ref not in self._refs and other is not None and other not in self._refs.values():
+                self._refs[ref] = other
+        return {
+            key: self._refs.get(value) if key.startswith("phx_ref") else self._as_here(value, here.get(key))
+            for key, value in recorded.items()
+        }
+
     async def _connect(self, name: str, path: str, subprotocols: list[str] | None) -> None:
         offered = [Subprotocol(each) for each in subprotocols] if subprotocols is not None else None
         vsn = path.partition("vsn=")[2].partition("&")[0]
@@ -286,12 +308,7 @@ async def test_conversations_go_as_recorded_under_hypercorn() -> None:
 
 
 def test_every_departure_is_of_a_part_that_was_recorded() -> None:
-    recorded = {
-        part["title"]: part
-        for name in ("v1", "v2", "binary", "edges", "shutdown")
-        for _, story in stories(name)
-        for part in story
-    }
+    recorded = {part["title"]: part for name in RECORDINGS for _, story in stories(name) for part in story}
     for title, departure in DEPARTURES.items():
         names = {step[1] for step in recorded[title]["steps"] if step[0] in ("<-", "->")}
         assert set(departure.received) <= names | {"no-channel"}

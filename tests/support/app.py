@@ -15,6 +15,7 @@ from broadwing import (
     Error,
     JoinError,
     Ok,
+    Presence,
     Reply,
     Socket,
     Stop,
@@ -37,12 +38,14 @@ class Ground(Endpoint):
         connected: Parameters and info of every `connect`.
         handled: Topic and event of everything that came to `record` handlers.
         terminated: Topic and reason of every `terminate`.
+        presence: Who is on `presence:*`.
         gate: What slow handlers wait for.
     """
 
     connected: list[tuple[Params, ConnectInfo]]
     handled: list[tuple[str, Any]]
     terminated: list[tuple[str, Any]]
+    presence: Presence
     gate: asyncio.Event
 
 
@@ -321,6 +324,65 @@ class StoryChannel(GroundChannel):
         return Reply(payload)
 
 
+class PresenceChannel(GroundChannel):
+    """`presence:*`: who is there, by the parameter `user_id` of the join."""
+
+    async def join(self, params: Any) -> None:
+        """Let everybody in."""
+        self.assign(user_id=params.get("user_id"), meta=params.get("meta", {"online_at": 1_700_000_000}))
+        self.send_info("after_join")
+        if self.topic == "presence:tracks and refuses":
+            self.ground.presence.track(self, self.assigns["user_id"])
+            raise JoinError({"reason": "unauthorized"})
+
+    async def handle_info(self, message: Any) -> None:
+        """Be there, and see who else is."""
+        self.ground.presence.track(self, self.assigns["user_id"], self.assigns["meta"])
+        self.push("presence_state", await self.ground.presence.list(self))
+
+    @on("update")
+    async def update(self, payload: dict[str, Any]) -> Any:
+        """Add to what is known of this client."""
+        self.ground.presence.update(self, self.assigns["user_id"], lambda meta: {**meta, **payload})
+        return Ok()
+
+    @on("update_in_a_thread")
+    def update_in_a_thread(self, payload: dict[str, Any]) -> Any:
+        """The same from a worker thread."""
+        return {"phx_ref": self.ground.presence.update(self, self.assigns["user_id"], lambda meta: {**meta, **payload})}
+
+    @on("untrack")
+    async def untrack(self) -> Any:
+        """Be there no longer."""
+        self.ground.presence.untrack(self, self.assigns["user_id"])
+        return Ok()
+
+    @on("also")
+    async def also(self, payload: dict[str, Any]) -> Any:
+        """Be somebody else as well, or somewhere else."""
+        return {"phx_ref": self.ground.presence.track(self, payload["key"], {}, topic=payload.get("topic"))}
+
+    @on("list")
+    async def list(self) -> Any:
+        """See who is there."""
+        return dict(await self.ground.presence.list(self))
+
+    @on("raise")
+    async def raise_(self) -> None:
+        """Crash."""
+        raise RuntimeError("boom in a handler")
+
+    @on("stop")
+    async def stop_it(self) -> Any:
+        """End gracefully."""
+        return Stop("normal")
+
+    @on("wait")
+    async def wait(self) -> None:
+        """Wait for the gate."""
+        await self.ground.gate.wait()
+
+
 class GroundSocket(Socket):
     """Everybody may connect who does not ask to be refused."""
 
@@ -330,6 +392,7 @@ class GroundSocket(Socket):
         "intercept:*": InterceptChannel,
         "story:static": (StoryChannel, {"static": "from the route"}),
         "story:*": StoryChannel,
+        "presence:*": PresenceChannel,
     }
 
     async def connect(self, params: Params, info: ConnectInfo) -> None:
@@ -412,6 +475,7 @@ def make_endpoint(*mounts: str) -> Ground:
     ground = Ground(secret_key_base=SECRET)
     ground.connected, ground.handled, ground.terminated = [], [], []
     ground.gate = asyncio.Event()
+    ground.presence = Presence(ground)
     for path in mounts or ("/socket",):
         socket, options = MOUNTS[path]
         ground.socket(path, socket, **options)

@@ -3,7 +3,10 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +57,38 @@ def chromium(ignore_default_args: Sequence[str] = ()) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def mortal_chromium(browser: Browser, profile: Path) -> Iterator[tuple[Browser, Callable[[], None]]]:
+    """A browser of its own that can be killed, and what does so: as if its machine had lost power, it says goodbye to nobody.
+
+    Args:
+        browser: Any that runs, for its Playwright.
+        profile: An empty folder.
+    """
+    process = subprocess.Popen(
+        [chromium_path(), *_ARGUMENTS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # all of its processes die together
+    )
+
+    def kill() -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    try:
+        where = profile / "DevToolsActivePort"
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while not (where.exists() and where.read_text().count("\n")):
+            assert process.poll() is None, "Chromium has ended"
+            assert time.monotonic() < deadline, "Chromium does not start"
+            time.sleep(0.02)
+        yield browser.browser_type.connect_over_cdp(f"http://127.0.0.1:{where.read_text().split()[0]}"), kill
+    finally:
+        kill()
 
 
 # What Chromium says of a server that is away; it cannot be kept from saying it.

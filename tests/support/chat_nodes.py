@@ -6,8 +6,8 @@ BUS names the bus; without it the workers of one command have their own.
 import os
 from typing import Any
 
-from broadwing import Channel, Endpoint, Ok, on
-from examples.chat.app import SECRET, UserSocket
+from broadwing import Channel, Endpoint, Ok, Presence, on
+from examples.chat import app
 
 
 class Office(Channel):
@@ -30,10 +30,10 @@ class Office(Channel):
         return Ok()
 
 
-class NodeSocket(UserSocket):
+class NodeSocket(app.UserSocket):
     """A page's connection, or the office's."""
 
-    channels = {**UserSocket.channels, "office": Office}  # noqa: RUF012 - typed as ClassVar in Socket
+    channels = {**app.UserSocket.channels, "office": Office}  # noqa: RUF012 - typed as ClassVar in Socket
 
 
 async def pid(scope: Any, receive: Any, send: Any) -> None:
@@ -43,5 +43,6 @@ async def pid(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"%d" % os.getpid()})
 
 
-endpoint = Endpoint(app=pid, secret_key_base=SECRET, pubsub=os.environ.get("BUS"))
+endpoint = Endpoint(app=pid, secret_key_base=app.SECRET, pubsub=os.environ.get("BUS"))
+app.presence = Presence(endpoint, broadcast_period=0.2, down_period=5.0)
 endpoint.socket("/socket", NodeSocket, longpoll=True, auth_token=True)

@@ -32,6 +32,7 @@ class Person:
         self.log = self.page.get_by_role("log")
         self.box = self.page.get_by_role("textbox", name="Message")
         self.status = self.page.get_by_role("status")
+        self.here = self.page.get_by_role("region", name=re.compile("[Hh]ere"))
         if name is not None:
             self.introduce(name)
 
@@ -66,6 +67,12 @@ class Person:
         expect(self.log.locator(".text").last).to_have_text(texts[-1])
         shown = self.log.locator(".text").all_text_contents()
         assert shown[-len(texts) :] == list(texts)
+
+    def sees_here(self, *people: str) -> None:
+        """Wait until these are listed as present, in this order."""
+        expect(self.here.get_by_role("listitem").locator("visible=true")).to_have_text(
+            [re.compile(rf"^\w*{re.escape(person)}$") for person in people], timeout=TIMEOUT_MS
+        )
 
     def tab_to(self, goal: Locator) -> None:
         """Get there with the tab key alone."""

@@ -67,10 +67,12 @@ class Client:
 
     Attributes:
         vsn: The wire version.
+        ignores: Events that it does not look at.
     """
 
     def __init__(self, vsn: str) -> None:
         self.vsn = vsn
+        self.ignores: frozenset[str] = frozenset()
         self._refs = 0
 
     # What the transports differ in.
@@ -99,9 +101,12 @@ class Client:
 
     async def receive(self) -> Message:
         """The next message, read."""
-        data = await self.receive_raw()
-        assert isinstance(data, str), data
-        return decode(self.vsn, data)
+        while True:
+            data = await self.receive_raw()
+            assert isinstance(data, str), data
+            message = decode(self.vsn, data)
+            if message.event not in self.ignores:
+                return message
 
     async def expect(self, join_ref: Any, ref: Any, topic: Any, event: str, payload: Any = EMPTY) -> None:
         """Hold the next message against this; version 1.0.0 has no `join_ref`."""
@@ -142,10 +147,12 @@ class Client:
     async def ended(self) -> int | None:
         """Wait for the end without a further message; its close code, or the status of a poll, 410 when the session is gone."""
         try:
-            data = await self.receive_raw()
+            while True:
+                data = await self.receive_raw()
+                if isinstance(data, bytes) or decode(self.vsn, data).event not in self.ignores:
+                    raise AssertionError(f"expected the end, got {data!r}")
         except Closed as closed:
             return closed.code
-        raise AssertionError(f"expected the end, got {data!r}")
 
 
 class WebSocketClient(Client):

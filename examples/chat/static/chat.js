@@ -1,5 +1,5 @@
 // The chat's side of the conversation: connect, join, push, and hear what others push. What it looks like is in view.js.
-import {LongPoll, Socket, reconnectAfterMs} from "/broadwing/broadwing.js"
+import {LongPoll, Presence, Socket, reconnectAfterMs} from "/broadwing/broadwing.js"
 import * as view from "./view.js"
 
 const HOUR = 60 * 60 * 1000
@@ -30,6 +30,10 @@ const socket = new Socket("/socket", {
 })
 
 const channel = socket.channel(`room:${room}`, () => ({notices: view.wantsNotices(), again: wasHere}))
+
+// Made before the join, so that it misses nothing. A user is one entry however many tabs he has open.
+const presence = new Presence(channel)
+presence.onSync(() => view.showPresent(presence.list((user, {metas}) => ({user, tabs: metas.length})), me))
 
 channel.on("new_msg", (message) => view.showMessage(message, me))
 channel.on("user_joined", ({user}) => view.showJoined(user))

@@ -5,6 +5,7 @@ const WARN_AT = 900
 const MOST_SHOWN = 500
 const GROUP_FOR = 5 * 60 // seconds
 const TYPING_FOR = 3500
+const MOST_NAMED = 10 // of those who are here; the others are counted
 
 const find = (id) => document.getElementById(id)
 const log = find("log")
@@ -241,6 +242,8 @@ export function showState(state, detail = "") {
     refused: "Not admitted",
   }[state]
   find("status-detail").textContent = detail
+  // A list that may be out of date says so.
+  find("here-title").textContent = state === "live" ? "Here now" : "Last seen here"
   for (const text of log.querySelectorAll("[data-state=sending] .state-text")) text.textContent = waitingText()
 }
 
@@ -272,6 +275,35 @@ export function showRefused(room, reason) {
   append(notice, {isMine: false})
   find("composer").inert = true
   link.focus()
+}
+
+// Who is here. Not announced: the log says who joins, and to hear of everybody who leaves would be too much.
+
+/** @param {{user: string, tabs: number}[]} people */
+export function showPresent(people, me) {
+  const sorted = [...people].sort((a, b) => (b.user === me) - (a.user === me) || a.user.localeCompare(b.user))
+  const items = sorted.slice(0, MOST_NAMED).map(({user, tabs}) => {
+    const item = document.createElement("li")
+    const avatar = document.createElement("span")
+    avatar.className = "avatar"
+    avatar.ariaHidden = "true"
+    paintAvatar(avatar, user)
+    const name = document.createElement("span")
+    name.className = "name"
+    name.textContent = user
+    item.append(avatar, name)
+    if (user === me) item.append(" (you)")
+    if (tabs > 1) item.append(`, ${tabs} tabs`)
+    return item
+  })
+  const others = people.length - items.length
+  if (others > 0) {
+    const more = document.createElement("li")
+    more.textContent = `and ${others} more`
+    items.push(more)
+  }
+  find("here-list").replaceChildren(...items)
+  find("here").hidden = people.length === 0
 }
 
 // Who is typing.

@@ -32,6 +32,11 @@ class Handover:
         self._thread = get_ident()
         return self._loop
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the loop is closed, so that nothing will run in it any more."""
+        return self._loop is not None and self._loop.is_closed()
+
     def call(self, function: Callable[..., _T], *args: Any) -> _T:
         """Call a function in the loop and return what it does: at once in the loop's thread, and before there is a loop.
 

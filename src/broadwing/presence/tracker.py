@@ -289,6 +289,8 @@ class Tracker:
             LocalProtocolError: The bus is not started, or the tracker is already.
             ConfigurationError: Another tracker of this name is on this node.
         """
+        if self._handover.has_ended:
+            self._end()  # nobody stopped it, and its loop is gone
         if self._shards:
             raise LocalProtocolError(
                 f"the tracker {self.name!r} was started already; stop it first, or make another one"

@@ -22,6 +22,11 @@ class Probed(Protocol):
         """Whether it is about to stop, or has stopped."""
         ...
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it serves, or is about to."""
+        ...
+
     async def start(self) -> None:
         """Begin to serve, unless it does."""
         ...
@@ -60,7 +65,7 @@ class HealthRoutes:
         status, body = 200, _ALIVE
         if path == self._ready:
             # Where no lifespan starts it, the first request does; and if that had to be a client, nobody would send one.
-            if not probed.is_draining:
+            if not probed.is_draining and not probed.is_started:
                 await probed.start()
             reason = probed.unready
             status, body = (200, _READY) if reason is None else (503, b'{"status":"%b"}' % reason.encode())
