@@ -26,7 +26,15 @@ from broadwing import (
     intercept,
     on,
 )
-from broadwing.testing import Capture, Exactly, PlainChannel, PlainChannelTest, channel_test
+from broadwing.testing import (
+    Capture,
+    Deadlock,
+    Exactly,
+    PlainChannel,
+    PlainChannelTest,
+    VirtualClock,
+    channel_test,
+)
 
 
 class Point(msgspec.Struct):
@@ -683,6 +691,30 @@ def test_what_cannot_be_tested_is_refused() -> None:
         channel_test(wrong)
     with pytest.raises(ConfigurationError, match="not open"):
         channel_test(PlainRoom).connect()
+
+
+def test_a_function_of_the_tests_own_that_nothing_can_wake_ends() -> None:
+    async def wait_for_ever() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with (
+        channel_test(PlainRoom, virtual_time=VirtualClock(patience=0.01)) as test,
+        pytest.raises(Deadlock, match="wait_for_ever"),
+    ):
+        test.run(wait_for_ever)
+
+
+def test_an_endpoint_that_does_not_start_leaves_nothing_open() -> None:
+    class Broken(Endpoint):
+        async def start(self) -> None:
+            raise OSError("no bus")
+
+    endpoint = Broken()
+    handlers = list(logging.getLogger("broadwing").handlers)
+    with pytest.raises(OSError, match="no bus"), channel_test(endpoint):
+        pass
+    assert logging.getLogger("broadwing").handlers == handlers
+    assert "start" not in vars(endpoint)
 
 
 def test_real_time_is_to_be_had() -> None:

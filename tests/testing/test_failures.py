@@ -210,6 +210,36 @@ def test_coroutines_fail_with_the_same_words(pytester: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*testing/client.py*")
 
 
+def test_a_thread_that_never_comes_back_fails_the_test_and_lets_the_run_end(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import threading
+        from broadwing import Channel, on
+
+        class Room(Channel):
+            async def join(self, params):
+                pass
+
+            @on("hang")
+            def hang(self):
+                threading.Event().wait()
+
+        def test_it(channel_test):
+            test = channel_test(Room, timeout=0.1)
+            room = test.join("room:1")
+            ref = room.push("hang")
+            try:
+                room.assert_reply(ref, "ok")
+            finally:
+                room.close(timeout=0.1)
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    result = pytester.runpytest_subprocess(timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * assert_reply('2', 'ok', ANY): no reply that fits arrived within 0.1 s"])
+
+
 @pytest.mark.parametrize("options", [[], ["-o", "broadwing_timeout=7"]])
 def test_the_time_to_wait_is_a_setting(pytester: pytest.Pytester, options: list[str]) -> None:
     pytester.makepyfile(

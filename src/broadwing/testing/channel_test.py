@@ -77,10 +77,14 @@ class ChannelTest:
         self._loop = asyncio.get_running_loop()
         self._threads.serve(self._loop)
         self.log.__enter__()
-        if not self.endpoint.is_started:
-            self._owns_endpoint = True
-            self._keep_endpoint()
-            await self.endpoint.start()
+        try:
+            if not self.endpoint.is_started:
+                self._owns_endpoint = True
+                self._keep_endpoint()
+                await self.endpoint.start()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -297,11 +301,11 @@ class ChannelTest:
 
         async def start() -> None:
             if asyncio.get_running_loop() is here:
-                await Endpoint.start(endpoint)
+                await type(endpoint).start(endpoint)
 
         async def stop() -> None:
             if asyncio.get_running_loop() is here:
-                await Endpoint.stop(endpoint)
+                await type(endpoint).stop(endpoint)
 
         vars(endpoint).update(start=start, stop=stop)
 

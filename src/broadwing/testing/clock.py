@@ -129,7 +129,7 @@ class VirtualClock:
         if timeout is None:
             events = selector.select(None if real else self.patience)
             if not events and not real:
-                tasks = "\n  ".join(sorted(map(repr, asyncio.all_tasks(self._loop))))
+                tasks = "\n  ".join(sorted(map(_where, asyncio.all_tasks(self._loop))))
                 raise Deadlock(
                     f"nothing has happened for {self.patience} s, and in virtual time nothing can: no timer runs, no thread "
                     f"works, no file is open. These wait:\n  {tasks}"
@@ -144,6 +144,17 @@ class VirtualClock:
         events = selector.select(timeout)
         self._now += min(timeout, time.monotonic() - started)
         return events
+
+
+def _where(task: "asyncio.Task[Any]") -> str:
+    """A task, and the line in which it waits."""
+    coroutine: Any = task.get_coro()
+    inner = coroutine
+    while hasattr(inner, "cr_await"):
+        coroutine, inner = inner, inner.cr_await
+    frame = getattr(coroutine, "cr_frame", None)
+    line = f" ({frame.f_code.co_filename}:{frame.f_lineno})" if frame is not None else ""
+    return f"{task.get_name()} in {getattr(coroutine, '__qualname__', coroutine)}{line}"
 
 
 class _Selector:

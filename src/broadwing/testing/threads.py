@@ -1,7 +1,9 @@
 """The threads in which plain `def` handlers run during a test, and Django's connections to databases in them."""
 
 import asyncio
+import contextlib
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -11,39 +13,45 @@ T = TypeVar("T")
 
 
 class HandlerThreads(ThreadPoolExecutor):
-    """Closes the databases after each call, as Django does after each request.
+    """Gives each call a thread of its own, which closes its databases at the end, as Django does after each request.
 
-    A connection that a thread keeps holds its database: the end of a test run, which removes that, would wait or fail.
+    A connection that a thread kept would hold its database, and the end of a test run, which removes that, would wait or fail.
+    And a thread of a pool that never comes back would keep the process from ending, which these, being daemons, do not.
     """
 
     def __init__(self) -> None:
-        super().__init__(thread_name_prefix="broadwing-test")
+        super().__init__(max_workers=1)
         self._before: Any = None
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call `fn` in a thread."""
-        return super().submit(lambda: _closing(fn, *args, **kwargs))
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                try:
+                    result = fn(*args, **kwargs)
+                finally:
+                    close_databases()
+            except BaseException as error:  # whatever it is, it is for whoever waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=work, name="broadwing-test", daemon=True).start()
+        return future
 
     def serve(self, loop: Any) -> None:
-        """Be the loop's threads."""
+        """Make the loop's calls."""
         self._before = getattr(loop, "_default_executor", None)
         loop.set_default_executor(self)
 
     def leave(self, loop: Any) -> None:
         """Let the loop have what it had before."""
-        try:
+        with contextlib.suppress(AttributeError):  # uvloop has it in C; it keeps this one, which has nothing to end
             loop._default_executor = self._before
-        except AttributeError:
-            return  # uvloop has it in C, and ends these threads with itself
-        # Without waiting: a handler that hangs must not keep the test from failing.
-        self.shutdown(wait=False, cancel_futures=True)
-
-
-def _closing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return function(*args, **kwargs)
-    finally:
-        close_databases()
 
 
 def close_databases() -> None:
