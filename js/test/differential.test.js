@@ -356,6 +356,72 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
   })
 }
 
+/** Numbers between 0 and 1 that a seed leads to (mulberry32). */
+function chance(seed) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** What a network, a server and an application may do in any order; each looks first whether it can. */
+const STEPS = {
+  open: ({lab}) => lab.conn.readyState === 0 && lab.conn.open(),
+  drop: ({lab, pick}) => lab.conn.readyState === 1 && lab.conn.drop(pick([1001, 1006, 1011])),
+  fail: ({lab}) => lab.conn.readyState < 2 && lab.conn.fail("broken"),
+  join: ({lab, socket, rooms}) => {
+    if (rooms.length === 3) return
+    const room = lab.channel(socket, `room:${rooms.length}`)
+    rooms.push(room)
+    lab.follow(room.join(), `join ${room.topic}`)
+  },
+  push: ({lab, room, step}) => room && lab.follow(room.push(`event ${step}`, {step})),
+  // That of a channel which the server does not know is a departure, below.
+  leave: ({lab, room}) => ["joined", "joining"].includes(room?.state) && lab.follow(room.leave(), "leave"),
+  answer: ({lab, pick}) => {
+    const {readyState, sent} = lab.conn
+    if (readyState === 1 && sent.length > 0) lab.conn.reply(pick(sent), pick(["ok", "ok", "ok", "error"]), {sent: sent.length})
+  },
+  message: ({lab, room, pick}) => {
+    if (lab.conn.readyState !== 1 || !room) return
+    lab.receive(pick(["new_msg", "phx_error", "phx_close"]), {}, {topic: room.topic, joinRef: room.joinRef()})
+  },
+  wait: ({lab, pick}) => lab.pass(pick([10, 30, 60, 150, 400, 1000])),
+}
+const KINDS = Object.keys(STEPS)
+
+/** A script of 25 steps, the same for both clients. */
+function script(seed) {
+  const random = chance(seed)
+  const pick = (list) => list[Math.floor(random() * list.length)]
+  return (lab) => {
+    const socket = lab.socket({timeout: 3000})
+    const rooms = []
+    socket.connect()
+    for (let step = 1; step <= 25; step += 1) {
+      // A network that never opens makes no stories.
+      const kind = pick([...KINDS, "open", "answer", "answer", "wait"])
+      lab.see("step", step, kind)
+      STEPS[kind]({lab, socket, rooms, room: pick(rooms), step, pick})
+    }
+  }
+}
+
+test("like phoenix.js: 300 scripts made by chance", () => {
+  const events = new Set()
+  for (let seed = 1; seed <= 300; seed += 1) {
+    const theirs = live(official, page, script(seed))
+    assert.deepEqual(live(own, page, script(seed)), theirs, `script(${seed})`)
+    for (const line of theirs) events.add(JSON.parse(line.replace(/^\d+ /, ""))[0])
+  }
+  // They go everywhere that they should.
+  const expected = ["sent", "onOpen", "onClose", "onError", "new_msg", "channel onClose", "channel onError", "leave ok"]
+  assert.deepEqual(expected.filter((event) => !events.has(event)), [])
+})
+
 /** Lines of one list that the other has not as many of, without their times. */
 function besides(lines, others) {
   const bare = (line) => line.replace(/^\d+ /, "")
@@ -421,6 +487,18 @@ const DEPARTURES = {
       '["request","POST","http://example.com:4000/socket/longpoll","T",' +
         '{"Content-Type":"application/x-ndjson"},[["ref 1","ref 2","room:lobby","phx_leave",{}]]]',
     ],
+  },
+  "a channel that the server does not know is left with a `phx_leave`": {
+    scenario: (lab) => {
+      const socket = lab.connected()
+      const room = lab.channel(socket)
+      lab.follow(room.join(), "join")
+      lab.reply("error", {reason: "unauthorized"})
+      lab.follow(room.leave())
+      lab.pass(1000)
+    },
+    official: ['["sent","ref 1","ref 2","room:lobby","phx_leave",{}]'],
+    own: [],
   },
   "a channel waiting to rejoin takes its topic back": {
     scenario: (lab) => {
