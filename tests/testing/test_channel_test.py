@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -720,8 +721,9 @@ def test_an_endpoint_that_does_not_start_leaves_nothing_open() -> None:
 def test_real_time_is_to_be_had() -> None:
     with channel_test(RoomChannel, virtual_time=False, refute_timeout=0.01) as test:
         room = test.join("room:1")
-        ref = room.push("later", {"seconds": 0.05})
-        room.refute_reply(ref)
-        room.assert_reply(ref, "ok", timeout=30)
+        before = time.monotonic()
+        room.refute_push("pushed", timeout=0.05)
+        assert time.monotonic() - before > 0.04
+        room.assert_reply(room.push("later", {"seconds": 0.01}), "ok", timeout=30)
         with pytest.raises(ConfigurationError, match="real time"):
             _ = test.clock
