@@ -677,6 +677,70 @@ async def test_a_subscription_made_while_the_channel_ends_ends_with_it() -> None
     assert endpoint.pubsub.registry.topics == {}
 
 
+@pytest.mark.parametrize("end", ["leave", "stop", "crash", "rejoin", "close"])
+async def test_what_is_to_be_called_at_the_end_is_called_once_whatever_the_end_is(end: str) -> None:
+    called: list[str] = []
+
+    class Room(Open):
+        async def join(self, params: Any) -> None:
+            self.at_end(lambda: called.append("at the end"))
+            self.subscribe("news")
+            self.unsubscribe("news")
+
+        @on("stop")
+        async def stop_it(self) -> Stop:
+            return Stop("normal")
+
+        @on("crash")
+        async def crash(self) -> None:
+            raise RuntimeError("boom")
+
+        async def terminate(self, reason: Any) -> None:
+            assert self.is_over
+            called.append("terminate")
+
+    client = await line(socket_of(Room))
+    await client.join("a:1")
+    assert called == []
+    match end:
+        case "close":
+            client.close(1000)
+            assert called == ["at the end"]
+        case "rejoin":
+            client.send_text("2", "2", "a:1", "phx_join")
+        case "leave":
+            client.send_text("1", "2", "a:1", "phx_leave")
+        case _:
+            client.send_text("1", "2", "a:1", end)
+    await client.settle()
+    assert called == ["at the end", "terminate"]
+
+
+async def test_at_the_end_of_a_channel_that_is_over_is_now_and_of_one_that_did_not_join_its_refusal() -> None:
+    channels: list[Channel] = []
+    called: list[str] = []
+
+    class Room(Open):
+        async def join(self, params: Any) -> None:
+            channels.append(self)
+            self.at_end(lambda: called.append("refused"))
+            raise JoinError
+
+    client = await line(socket_of(Room))
+    await client.join("a:1")
+    assert called == ["refused"]
+    assert channels[0].is_over
+    channels[0].at_end(lambda: called.append("now"))
+    assert called == ["refused", "now"]
+
+
+async def test_a_channel_that_holds_nothing_has_nothing_to_hold_it_with() -> None:
+    client = await line(socket_of(Open))
+    await client.join("a:1")
+    (runner,) = client.connection.runners
+    assert runner.subscriptions is None
+
+
 async def test_a_channel_that_also_subscribes_to_its_own_topic_hears_it_twice() -> None:
     class Room(Open):
         async def join(self, params: Any) -> None:

@@ -1,5 +1,6 @@
 """Presence, as clients see it over every transport and both wire versions. What is recorded of Phoenix: test_recording.py."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -71,6 +72,18 @@ async def test_two_tabs_of_one_user_are_one_key_with_two_metas(world: World) -> 
         assert await hear(one, "presence_diff") == left("ada", other_ref)
 
 
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "hasOwnProperty", "\u2028 <b>", "7"])
+async def test_a_key_may_be_called_like_anything(world: World, name: str) -> None:
+    ada, _ = await enter(world, "ada")
+    odd = await world.connect()
+    await odd.join(TOPIC, params={"user_id": name, "meta": {"__proto__": {"polluted": True}}})
+    diff = await hear(odd, "presence_diff")
+    assert list(diff["joins"]) == [name]
+    assert diff["joins"][name]["metas"][0]["__proto__"] == {"polluted": True}
+    assert await hear(ada, "presence_diff") == diff
+    assert (await hear(odd, "presence_state"))[name] == diff["joins"][name]
+
+
 async def leave(world: World, client: Client) -> None:
     await client.send("1", "9", TOPIC, "phx_leave")
     await client.expect_reply("1", "9", TOPIC)
@@ -126,7 +139,9 @@ async def test_a_connection_that_dies_of_bad_input_takes_its_presences_along(ws_
     assert await hear(ada, "presence_diff") == left("grace", ref)
 
 
-async def test_a_client_that_is_cut_off_leaves_although_its_handler_is_still_at_work(ws_world_v2: World) -> None:
+async def test_a_client_that_is_cut_off_leaves_although_its_handler_is_still_at_work(
+    ws_world_v2: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world = ws_world_v2
     ada, _ = await enter(world, "ada")
     grace = await world.connect_websocket()
@@ -134,11 +149,13 @@ async def test_a_client_that_is_cut_off_leaves_although_its_handler_is_still_at_
     await hear(ada, "presence_diff")
     await grace.send("1", "2", TOPIC, "wait")
     await grace.send("1", "3", TOPIC, "also", {"key": "ghost"})
+    await grace.send("1", "4", TOPIC, "update", {"typing": True})
     await grace.quiet()
     grace.connection.transport.abort()
     assert await hear(ada, "presence_diff") == left("grace", ref)
-    world.endpoint.gate.set()  # what waits behind it is handled, and tracks nobody any more
+    world.endpoint.gate.set()  # what waits behind it is handled, and neither tracks anybody nor fails
     await until(lambda: (TOPIC, ("shutdown", "closed")) in world.endpoint.terminated)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert set(await world.endpoint.presence.list(TOPIC)) == {"ada"}
     await ada.quiet()
 

@@ -150,6 +150,8 @@ NUMBER = uuid.UUID("12345678-1234-5678-1234-567812345678")
     ("key", "text"),
     [
         ("ada", "ada"),
+        ("__proto__", "__proto__"),
+        ("", ""),
         ('"', '"'),
         (7, "7"),
         (1.5, "1.5"),
@@ -202,6 +204,8 @@ async def test_a_key_without_json_form_and_an_owner_without_topic_are_refused() 
     async with running() as (presence, _):
         with pytest.raises(LocalProtocolError, match="accepted are"):
             presence.track("one", object(), topic=TOPIC)
+        with pytest.raises(LocalProtocolError, match="accepted are"):
+            presence.track("one", 10**5_000, topic=TOPIC)  # longer than Python writes down
         with pytest.raises(LocalProtocolError, match="here a str, is on no topic by itself; pass topic="):
             presence.track("one", "ada")
 
@@ -253,6 +257,7 @@ class NamedInThread(Presence):
     def fetch(self, topic: str, entries: Any) -> Any:
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
+        assert super().fetch(topic, entries) is entries
         return {key: {**entry, "name": key.title()} for key, entry in entries.items()}
 
 
@@ -302,6 +307,8 @@ async def test_diffs_keep_their_order_though_fetch_takes_its_time() -> None:
         presence.track("three", "grace", topic="elsewhere")
         presence.track("four", "barbara", topic=TOPIC)
         presence.untrack("four")
+        presence.track("five", "edsger", topic="a third one")
+        presence.untrack("five")
         await asyncio.sleep(0.01)
         assert heard.diffs == elsewhere.diffs == []
         presence.gate.set()
@@ -311,6 +318,7 @@ async def test_diffs_keep_their_order_though_fetch_takes_its_time() -> None:
         assert set(second["joins"]) == {"grace"}
         assert second["leaves"] == {}
         await elsewhere.has(1)
+        await until(lambda: len(presence._diffs) == 0)
 
 
 def raises(self: Presence, topic: str, entries: Any) -> Any:

@@ -68,7 +68,7 @@ class Diffs:
         self._follow = follow
         self._topics: dict[str, _Topic] = {}
         self._turns: deque[str] = deque()
-        self._soon: asyncio.Handle | None = None
+        self._is_due = False
         self._worker: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -103,9 +103,6 @@ class Diffs:
                 topic.rest.cancel()
         self._topics.clear()
         self._turns.clear()
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait((self._worker,))
@@ -122,11 +119,12 @@ class Diffs:
         if not self._is_plain:
             if self._worker is None or self._worker.done():
                 self._worker = asyncio.get_running_loop().create_task(self._work())
-        elif self._soon is None:
-            self._soon = asyncio.get_running_loop().call_soon(self._take_turns)
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._take_turns)
 
     def _take_turns(self) -> None:
-        self._soon = None
+        self._is_due = False
         while self._turns:
             name = self._turns.popleft()
             self._tell(name, self._topics[name])
