@@ -18,7 +18,8 @@ from bench.certificate import Certificate, self_signed
 from bench.figures import Figures
 from bench.lines import LoadError
 from bench.load import SCENARIOS
-from bench.report import BESIDE, BUS_ROWS, THIS, YARDSTICK, Rounds, machine, machine_line
+from bench.present import PRESENCE
+from bench.report import BESIDE, BUS_ROWS, PRESENCE_ROWS, THIS, YARDSTICK, Rounds, machine, machine_line
 from bench.server import BROADWING, running, split_command
 from bench.server import YARDSTICK as YARDSTICK_COMMAND
 
@@ -31,7 +32,8 @@ QUIET: Final = 0.5
 
 HELP = """\
 Measures a server of channels beside a yardstick, the least that asyncio can do for the same clients, in turns.
-With --bus it measures what joins several servers, beside the client libraries by themselves.
+With --bus it measures what joins several servers, beside the client libraries by themselves; with --presence what it costs to know
+who is there, beside the same with fewer people.
 Only the ratios can be compared between machines and days. See bench/README.md.
 """
 EXAMPLES = """\
@@ -51,6 +53,11 @@ scenarios of --bus, for zmq, redis and nats:
   reach-*     from a push on one node until the last client of another has it; beside all on one node
   workers-*   fanout and echo of a server with two workers; beside one with one
 
+scenarios of --presence:
+  join-*      one comes to a room where 100, 1,000 or 10,000 are, until another client is told; beside 100
+  state-*     the list for a newcomer; beside the list of 100
+  crowd-*     100 a second come and 100 go in a room of 50, 300 or all clients; beside: each change told at once
+
 examples:
   python -m bench                                     everything, in about five minutes
   python -m bench --only echo,churn --rounds 1        two scenarios, once
@@ -60,6 +67,7 @@ examples:
                                                       "new_msg" (broadcast {"body": ...}) and "echo" (reply)
   python -m bench --bus                               the bus, in about five minutes
   python -m bench --bus --only stream-redis,reach     some of it; a name without its end means all of these
+  python -m bench --presence                          presence, in about three minutes
   make bench ARGS="--only fanout"                     the same by way of make
 """
 
@@ -75,10 +83,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each scenario is run (3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long a scenario counts (4)")
     parser.add_argument(
-        "--connections", type=int, help="of fanout, topics, idle and neighbours (5000), or reach and workers (1000)"
+        "--connections",
+        type=int,
+        help="of fanout, topics, idle, neighbours and crowd-all (5000), or reach and workers (1000)",
     )
     parser.add_argument("--only", metavar="NAMES", help="scenarios, separated by commas")
     parser.add_argument("--bus", action="store_true", help="measure what joins nodes and workers")
+    parser.add_argument("--presence", action="store_true", help="measure what it costs to know who is there")
     parser.add_argument("--tls", action="store_true", help="over TLS; without --only: idle and neighbours")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to a file, too")
     parser.add_argument(
@@ -88,8 +99,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--path", default="/socket/websocket", help="of the socket (/socket/websocket)")
     options = parser.parse_args(words)
-    if options.bus and (options.tls or options.server is not None):
-        parser.error("--bus measures Broadwing's own nodes over loopback; leave out --tls and --server")
+    if (options.bus or options.presence) and (options.tls or options.server is not None):
+        group = "--bus" if options.bus else "--presence"
+        parser.error(f"{group} measures Broadwing's own nodes over loopback; leave out --tls and --server")
+    if options.bus and options.presence:
+        parser.error("--bus and --presence are measured one after the other; leave out one of them")
     if options.connections is None:
         options.connections = 1_000 if options.bus else 5_000
     for name, least, most in (
@@ -99,7 +113,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     ):
         if not least <= getattr(options, name) <= most:
             parser.error(f"--{name} {getattr(options, name)} is out of bounds; accepted is {least:g} to {most:g}")
-    known: list[str] = list(BUS if options.bus else SCENARIOS)
+    known: list[str] = list(BUS if options.bus else PRESENCE if options.presence else SCENARIOS)
     options.scenarios = ["idle", "neighbours"] if options.tls else known
     if options.only is not None:
         named = dict.fromkeys(name.strip() for name in options.only.split(","))
@@ -142,8 +156,10 @@ def raise_file_limit(connections: int) -> None:
 
 def run(options: argparse.Namespace) -> tuple[Rounds, list[str]]:
     """Run all scenarios on both sides and return the figures and what went wrong."""
-    beside = BESIDE if options.bus else YARDSTICK
-    rounds = Rounds(BESIDE, BUS_ROWS) if options.bus else Rounds()
+    beside = BESIDE if options.bus or options.presence else YARDSTICK
+    rounds = Rounds()
+    if beside == BESIDE:
+        rounds = Rounds(BESIDE, BUS_ROWS if options.bus else PRESENCE_ROWS)
     faults: list[str] = []
     total = options.rounds * len(options.scenarios) * 2
     done = 0
@@ -181,6 +197,8 @@ def measure(
 
     if options.bus:
         return BUS[scenario](server, options.connections, options.seconds, progress)
+    if options.presence:
+        return PRESENCE[scenario](server, options.connections, options.seconds, progress)
     command: tuple[str, ...] | None = options.command
     files: tuple[str, ...] = ()
     if server == YARDSTICK:
@@ -199,6 +217,9 @@ def summary(figures: Figures) -> str:
         "cpu_us": "CPU {:.1f} µs each",
         "kb": "{:.2f} kB each",
         "arrived": "{:.0%} arrived",
+        "bytes": "{:,.0f} bytes",
+        "bytes_s": "{:,.0f} bytes/s each",
+        "frames_s": "{:.1f} frames/s each",
     }
     return ", ".join(text.format(figures[name]) for name, text in texts.items() if name in figures) or "left out here"
 

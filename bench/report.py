@@ -83,6 +83,36 @@ BUS_ROWS: Final = (
     Row("workers-echo", "cpu_us", "server CPU, µs each", 1),
 )
 
+PRESENCE_ROWS: Final = (
+    *(
+        row
+        for present in (100, 1_000, 10_000)
+        for row in (
+            Row(f"join-{present}", "p50_ms", f"one comes to {present:,}, until told, p50 in ms; to 100", 2),
+            Row(f"join-{present}", "cpu_us", "server CPU for its coming and going, µs", 0),
+            Row(f"join-{present}", "bytes", "bytes told to each client", 0),
+        )
+    ),
+    *(
+        row
+        for present in (100, 1_000, 10_000)
+        for row in (
+            Row(f"state-{present}", "p50_ms", f"the state of {present:,} for a newcomer, p50 in ms; of 100", 2),
+            Row(f"state-{present}", "cpu_us", "server CPU, µs", 0),
+            Row(f"state-{present}", "bytes", "bytes", 0),
+        )
+    ),
+    *(
+        row
+        for name, title in (("50", "50 clients"), ("300", "300 clients"), ("all", "all clients"))
+        for row in (
+            Row(f"crowd-{name}", "bytes_s", f"100/s come and go among {title}: bytes/s each; at once", 0),
+            Row(f"crowd-{name}", "frames_s", "frames/s each", 1),
+            Row(f"crowd-{name}", "server", "server CPU, share of a core", 2),
+        )
+    ),
+)
+
 
 class Rounds:
     """All figures of a run: per round and scenario those of both sides, taken one right after the other.
