@@ -2,7 +2,7 @@
 
     python -m tests.support.node URL [NAME] [--impatient]
 
-With --impatient it notices within three seconds that others are cut off, and looks again every moment. It says {"name": …} once it is started, and then answers each command with one line:
+With --impatient it notices within four seconds that others are cut off, and looks again every moment. It says {"name": …} once it is started, and then answers each command with one line:
 {"do": "subscribe", "topic": …}            {"subscribed": topic}, once the bus has confirmed it
 {"do": "broadcast", "topic": …, "messages": […]}    {"sent": how many}, once they have left
 {"do": "drip", …}                          the same, each in a turn of its own
@@ -10,6 +10,7 @@ With --impatient it notices within three seconds that others are cut off, and lo
 {"do": "got", "topic": …}                  {"got": all messages that arrived on it}
 {"do": "figures"}                          {"dropped": …, "refused": …, "kilobytes": …}
 {"do": "sees"}                             {"up": whether the bus is, "peers": {address: connected} of a mesh}
+{"do": "doze", "until": …}                 {"dozing": path}; its loop is blocked until somebody opens that FIFO
 {"do": "stop"}                             {"stopped": true}, and ends
 """
 
@@ -104,7 +105,7 @@ async def remote(
 
 def hurry() -> dict[str, Any]:
     """Notice soon what is cut off, and look often whether it is back; options of a PubSub."""
-    zmq_peer.HEARTBEAT, zmq_peer.HEARTBEAT_TIMEOUT = 0.3, 2.0  # type: ignore[misc]
+    zmq_peer.HEARTBEAT, zmq_peer.HEARTBEAT_TIMEOUT = 0.3, 3.0  # type: ignore[misc]
     zmq_peer.DIAL_TIMEOUT, zmq_peer.REDIAL_MAX = 1.0, 0.3  # type: ignore[misc]
     broker_life.LONGEST_DELAY = 0.3  # type: ignore[misc]
     for module in (redis_link, redis_line):
@@ -171,6 +172,9 @@ async def main(url: str, *words: str) -> None:
             case {"do": "sees"}:
                 peers = adapter.peers if isinstance(adapter, ZmqAdapter) else {}
                 say({"up": pubsub.health is Health.UP, "peers": peers})
+            case {"do": "doze", "until": path}:
+                say({"dozing": path})
+                Path(path).read_bytes()
             case {"do": "stop"}:
                 break
     for task in tasks:

@@ -1,6 +1,8 @@
 """A line between a client and a server that can be measured, cut and held."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -30,6 +32,7 @@ class Relay:
         self._server_host = server_host
         self._open = asyncio.Event()
         self._open.set()
+        self._to_server: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -52,6 +55,12 @@ class Relay:
         for line in list(self.lines):
             line.transport.abort()
 
+    def reset(self) -> None:
+        """End all lines as a kernel does that knows nothing of them."""
+        for line in (*self.lines, *self._to_server):
+            line.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            line.transport.abort()
+
     def hold(self) -> None:
         """Pass nothing on any more; the lines stay."""
         self._open.clear()
@@ -68,11 +77,13 @@ class Relay:
         self.lines.add(writer)
         try:
             from_server, to_server = await asyncio.open_connection(self._server_host, self._server_port)
+            self._to_server.add(to_server)
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._pass(reader, to_server, True))
                     both.create_task(self._pass(from_server, writer, False))
             finally:
+                self._to_server.discard(to_server)
                 to_server.transport.abort()
         except* OSError:
             pass

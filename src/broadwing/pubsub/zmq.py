@@ -116,7 +116,7 @@ class ZmqAdapter:
             self.node_name, self._chosen_in = _chosen_name(), os.getpid()
         self._context = zmq.Context()
         self._context.max_sockets = 8192  # three for each other node
-        self._mesh = Mesh(self.node_name, self._id, self._settings, self._places, self._context, self._say)
+        self._mesh = Mesh(self.node_name, self._id, self._settings, self._places, self._context, self._say, self._last)
         self._intake = Intake(
             self.node_name, self._id, receive, self._mesh.greeted, self._mesh.asked, self._mesh.answered
         )
@@ -253,6 +253,9 @@ class ZmqAdapter:
 
     # Staying in touch.
 
+    def _last(self, sender: bytes) -> int:
+        return self._intake.last(sender) if self._intake is not None else 0
+
     def _bind(self) -> None:
         assert self._context is not None
         assert self._mesh is not None
@@ -262,7 +265,7 @@ class ZmqAdapter:
         pull.rcvhwm = HIGH_WATER
         pull.maxmsgsize = self._settings.max_message_bytes + OVERHEAD
         pull.backlog = 1024
-        # A machine that vanished is noticed by the kernel. Heartbeats would also end connections of those who wait for us.
+        # A machine that vanished is noticed by the kernel, in its time: nothing is sent here.
         pull.tcp_keepalive, pull.tcp_keepalive_idle, pull.tcp_keepalive_intvl, pull.tcp_keepalive_cnt = 1, 30, 10, 3
         if self._settings.curve is not None:
             self._settings.curve.serve(pull)

@@ -11,11 +11,13 @@
     for a node   2 bytes length, its name; then records
     hello        8 bytes token of this connection; 2 bytes length, the sender's name; its address up to the end
     goodbye      8 bytes token; the answer repeats it
-    question     the same, from a node that stays and wants to know that everything before it was read
+    question     the same, from a node that stays and wants to know that everything before it was read, or whether anybody is
+                 there and who; the token of its hello if that is all
 
 The id keeps a node from hearing itself. The number keeps a frame that came twice, or over an old connection after a newer
-one, from being delivered: at most once and in order, whatever the connections between two nodes went through. A token is
-known to one receiver only, so a node that gets its own token back has dialled itself. A node that stops waits for answers to
+one, from being delivered: at most once and in order, whatever the connections between two nodes went through. The token of a
+hello is said over one connection only, so a node that says hello to itself with it has dialled itself, and who answers
+a question with it is who is reached over that connection. A node that stops waits for answers to
 its goodbyes, because a receiver with a full queue would lose what it has not read from a connection that is closed.
 """
 

@@ -41,7 +41,7 @@ class Intake:
         receive: Takes messages.
         greeted: Takes hellos, with the sender's id.
         asked: Takes goodbyes and questions, with the sender's id and the token, and whether the sender leaves.
-        answered: Takes the tokens of those that were answered.
+        answered: Takes answers, with the sender's id and the token of the question.
 
     Attributes:
         refused: Frames that were not ours, or damaged, and were dropped.
@@ -54,7 +54,7 @@ class Intake:
         receive: Receive,
         greeted: Callable[[bytes, Hello], None],
         asked: Callable[[bytes, bytes, bool], None],
-        answered: Callable[[bytes], None],
+        answered: Callable[[bytes, bytes], None],
     ) -> None:
         self.refused = 0
         self._name = node_name
@@ -101,6 +101,10 @@ class Intake:
                 self._loop.call_soon(self._drain)
                 return
 
+    def last(self, sender: bytes) -> int:
+        """The number of the last frame of a node; 0: none is remembered."""
+        return self._heard.get(sender, 0)
+
     def take(self, data: bytes) -> None:
         """Judge and deliver a frame."""
         records: Sequence[tuple[str, bytes]] = ()
@@ -120,7 +124,7 @@ class Intake:
             elif kind in (BYE, ASK):
                 self._asked(sender, read_token(data, start), kind == BYE)
             elif kind == READ:
-                self._answered(read_token(data, start))
+                self._answered(sender, read_token(data, start))
             else:
                 raise ValueError(f"a frame of kind {kind}, which this release does not know")
         except ValueError as error:

@@ -10,6 +10,7 @@ from broadwing.pubsub.zmq_curve import Curve
 from broadwing.pubsub.zmq_frames import ASK, BYE, HELLO, READ, Hello, hello
 from broadwing.pubsub.zmq_peer import Context, Peer, Wiring
 from broadwing.pubsub.zmq_places import Places
+from broadwing.pubsub.zmq_pulse import Pulse
 from broadwing.pubsub.zmq_settings import Settings
 
 logger = logging.getLogger("broadwing.pubsub")
@@ -32,6 +33,7 @@ class Mesh:
         places: Where nodes are.
         context: ZeroMQ's.
         say: Sends a peer a frame of a kind with some content.
+        last: The number of the last frame that a node with an id was heard with.
 
     Attributes:
         address: Where others reach this node, as far as it knows; else empty.
@@ -48,6 +50,7 @@ class Mesh:
         places: Places,
         context: Context,
         say: Callable[[Peer, int, bytes], None],
+        last: Callable[[bytes], int],
     ) -> None:
         self.address = ""
         self.peers: dict[str, Peer] = {}
@@ -68,6 +71,7 @@ class Mesh:
         self._waiting: list[asyncio.Future[None]] = []
         self._asked: dict[bytes, Peer] = {}  # tokens of goodbyes and questions without an answer
         self._again: asyncio.TimerHandle | None = None
+        self._pulse = Pulse(self.peers.values, last, lambda peer: say(peer, ASK, peer.token))
         self._forgotten = 0
 
     @property
@@ -108,6 +112,7 @@ class Mesh:
         own_key = self._curve.public if self._curve is not None else None
         self._myself = Peer(self._wiring, reached, secrets.token_bytes(8), own_key)
         self._myself.dial()
+        self._pulse.start()
 
     def look(self, addresses: set[str]) -> None:
         """Dial nodes that are new, and forget those that are neither found nor connected."""
@@ -139,6 +144,9 @@ class Mesh:
                 del self._announced[next(iter(self._announced))]
             self._announced[greeting.address] = sender, greeting.name
             self.hint.set()
+            for peer in self.peers.values():  # one of them, if we know it by another address
+                if peer.connected and peer.node_id is None:
+                    self._pulse.ask(peer)
 
     def send(self, peers: Sequence[Peer], frame: bytes, messages: int) -> None:
         """Send a frame to some peers; none of them holds up another."""
@@ -158,6 +166,7 @@ class Mesh:
 
     def hang_up(self, linger: float = 0.0) -> None:
         """Leave all peers; `bound` and `look` begin again."""
+        self._pulse.stop()
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -191,14 +200,20 @@ class Mesh:
 
     def asked(self, sender: bytes, token: bytes, leaves: bool) -> None:
         """A node asks, or says goodbye; what it sent before was read."""
-        for peer in self.peers.values():
-            if peer.node_id == sender:
-                peer.leaves = peer.leaves or leaves
-                self._say(peer, READ, token)
+        known = [peer for peer in self.peers.values() if peer.node_id == sender]
+        for peer in known:
+            peer.leaves = peer.leaves or leaves
+        # Where nodes are reached at other addresses than they know of, the answer goes to all that may have asked.
+        for peer in known or [peer for peer in self.peers.values() if peer.node_id is None]:
+            self._say(peer, READ, token)
 
-    def answered(self, token: bytes) -> None:
+    def answered(self, sender: bytes, token: bytes) -> None:
         """A node has read everything that was sent before this token."""
         self._asked.pop(token, None)
+        for peer in self.peers.values():
+            if peer.token == token:
+                peer.node_id = sender
+                self._settle(peer)
         self.progress.set()
 
     def _opened(self, peer: Peer) -> None:
@@ -206,6 +221,8 @@ class Mesh:
             if self._is_dialled and peer.node_id is None and peer not in self._unsettled:
                 self._unsettled[peer] = self._loop.call_later(SETTLE, self._give_up, peer)
             self._greet(peer)
+            if peer.node_id is None:
+                self._pulse.ask(peer)
         self.progress.set()
 
     def _closed(self, peer: Peer, why: str) -> None:

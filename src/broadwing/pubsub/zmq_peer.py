@@ -22,9 +22,9 @@ Context = zmq.Context[Socket]
 # Frames that ZeroMQ holds for one node, on either side. Few, because it counts frames and memory is bytes: a busy frame
 # has 64 KiB. What does not fit waits here, where bytes are counted.
 HIGH_WATER: Final = 64
-# Seconds between questions whether a node is still there, and how long it may take to answer. A receiver whose own queue
-# is full does not answer either, so the second is also how long a loop may be blocked under load before it is cut off.
-HEARTBEAT: Final = 3.0
+# Seconds between questions whether a node is still there, and how long it may be silent, or its machine. The second is also
+# how long a loop may be blocked before it is cut off.
+HEARTBEAT: Final = 2.5
 HEARTBEAT_TIMEOUT: Final = 10.0
 # Seconds a connection may take to be made, handshake included.
 DIAL_TIMEOUT: Final = 5.0
@@ -85,11 +85,15 @@ class Peer:
         node_id: The id it says hello with, once it did.
         name: Its name on the bus, likewise.
         leaves: It has said goodbye.
+        heard: The number of the last frame it was heard with; this and the rest is kept by `Pulse`.
+        silence: Rounds of questions without a sign of life.
+        is_mute: It was given up on for its silence and has not spoken since.
     """
 
     __slots__ = (
         *("_backlog", "_backlog_bytes", "_mentioned", "_monitor", "_push", "_server_key", "_timer", "_unmentioned"),
-        *("_wiring", "address", "attempts", "connected", "dropped", "leaves", "name", "node_id", "token"),
+        *("_wiring", "address", "attempts", "connected", "dropped", "heard", "is_mute", "leaves", "name"),
+        *("node_id", "silence", "token"),
     )
 
     def __init__(self, wiring: Wiring, address: str, token: bytes, server_key: bytes | None = None) -> None:
@@ -110,6 +114,9 @@ class Peer:
         self.node_id: bytes | None = None
         self.name: str | None = None
         self.leaves = False
+        self.heard = 0
+        self.silence = 0
+        self.is_mute = False
 
     @property
     def is_behind(self) -> bool:
@@ -125,8 +132,12 @@ class Peer:
         push.immediate = True  # no queue for a node that is not there, so nothing old for the one that comes back
         push.sndhwm = HIGH_WATER
         push.reconnect_ivl = -1
-        push.heartbeat_ivl = round(HEARTBEAT * 1000)
-        push.heartbeat_timeout = round(HEARTBEAT_TIMEOUT * 1000)
+        # The kernel tells of a machine that vanished, whether or not anything is on its way there. ZMQ_HEARTBEAT_IVL would as
+        # well, but a PING can abort the process that gets it; see `Pulse`, which notices the rest.
+        step = max(1, round(HEARTBEAT_TIMEOUT / 4))
+        push.tcp_keepalive, push.tcp_keepalive_idle, push.tcp_keepalive_intvl = 1, step, step
+        push.tcp_keepalive_cnt = max(1, round(HEARTBEAT_TIMEOUT / step) - 1)
+        push.tcp_maxrt = round(HEARTBEAT_TIMEOUT * 1000)  # TCP_USER_TIMEOUT, where there is one
         push.ipv6 = "[" in self.address
         if wiring.curve is not None:
             wiring.curve.dial(push, self._server_key or wiring.curve.server)
@@ -160,6 +171,10 @@ class Peer:
                 return False
             self._backlog_bytes -= len(backlog.popleft()[0])
         return True
+
+    def give_up(self, why: str) -> None:
+        """Take the connection for broken, and dial again."""
+        self._lost(why)
 
     def close(self, linger: float = 0.0) -> None:
         """Hang up for good; ZeroMQ may take `linger` seconds to send what it holds."""
@@ -231,6 +246,7 @@ class Peer:
             self._timer.cancel()
             self._timer = None
         self.attempts = 0
+        self.silence = 0
         self.leaves = False
         self.connected = True
         self._wiring.opened(self)
