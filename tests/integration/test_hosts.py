@@ -133,6 +133,32 @@ async def test_who_can_be_reached_hears_everything_once_whatever_becomes_of_the_
         assert heard[-1] > stream[-1]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(NAMESPACES not in kinds(), reason="a relay is no network: its kernel answers for those behind it")
+@pytest.mark.parametrize("does", ["nothing", "stream"])
+@pytest.mark.parametrize(("option", "seconds"), [("--patient", 10.0), ("--deaf", 2.0)])
+async def test_a_host_that_vanishes_is_noticed_in_time_whether_or_not_anything_is_sent_to_it(
+    option: str, seconds: float, does: str, tmp_path: Path
+) -> None:
+    # The second case is the kernel's doing alone, as it is for who asks nobody because nobody can answer.
+    loop = asyncio.get_running_loop()
+    async with hosts(NAMESPACES, "zmq", 2, tmp_path) as where, AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(where.run(number, option=option)) for number in (1, 2)]
+        for node in (one, two):
+            await until(node, lambda seen: list(seen["peers"].values()) == [True])
+        if does == "stream":
+            await two.ask("subscribe", topic="stream")
+            await one.ask("stream", topic="stream")
+            await two.got("stream", 1)
+        begin = loop.time()
+        await where.partition(2)
+        await until(one, lambda seen: not any(seen["peers"].values()))
+        assert seconds * 0.5 < loop.time() - begin < seconds * 1.25 + 8.0  # the machine may be busy
+        await where.heal()
+        for node in (one, two):
+            await until(node, lambda seen: list(seen["peers"].values()) == [True])
+
+
 def namespaces() -> list[str]:
     """Those that this process has made; others may run the same tests."""
     return [entry.name for entry in Path("/run/netns").glob(f"bw{os.getpid():x}-*")]

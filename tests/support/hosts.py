@@ -34,7 +34,9 @@ _BROKER = 0
 class Hosts(Protocol):
     """Hosts with numbers from 1, and 0 for the broker's."""
 
-    def run(self, number: int, module: str = NODE) -> contextlib.AbstractAsyncContextManager[Remote]:
+    def run(
+        self, number: int, module: str = NODE, option: str = "--impatient"
+    ) -> contextlib.AbstractAsyncContextManager[Remote]:
         """Start a node, or what another module calls one; see `remote`."""
         ...
 
@@ -167,13 +169,13 @@ class _Namespaces:
                 redis.kill()
 
     @asynccontextmanager
-    async def run(self, number: int, module: str = NODE) -> AsyncIterator[Remote]:
+    async def run(self, number: int, module: str = NODE, option: str = "--impatient") -> AsyncIterator[Remote]:
         if self._bus == "redis":
             url = f"redis://{_address(_BROKER)}"
         else:
             places = ",".join(f"{_address(each)}:{_PORT}" for each in self._numbers[1:])
             url = f"zmq://{places}?bind={_address(number)}:{_PORT}"
-        async with remote(url, f"node{number}", "--impatient", inside=self._inside(number), module=module) as node:
+        async with remote(url, f"node{number}", option, inside=self._inside(number), module=module) as node:
             yield node
 
     async def partition(self, *cut: int) -> None:
@@ -215,13 +217,13 @@ class _Relays:
             await way.refuse()
 
     @asynccontextmanager
-    async def run(self, number: int, module: str = NODE) -> AsyncIterator[Remote]:
+    async def run(self, number: int, module: str = NODE, option: str = "--impatient") -> AsyncIterator[Remote]:
         places = {other: f"127.0.0.1:{way.port}" for (one, other), way in self._ways.items() if one == number}
         if self._bus == "redis":
             url = f"redis://{places[_BROKER]}"
         else:
             url = f"zmq://{','.join(places.values())}?bind={':'.join(map(str, self._servers[number]))}"
-        async with remote(url, f"node{number}", "--impatient", module=module) as node:
+        async with remote(url, f"node{number}", option, module=module) as node:
             yield node
 
     async def partition(self, *cut: int) -> None:

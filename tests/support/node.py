@@ -1,8 +1,9 @@
 """A node of a bus in a process of its own, told what to do in lines of JSON.
 
-    python -m tests.support.node URL [NAME] [--impatient]
+    python -m tests.support.node URL [NAME] [--impatient] [--deaf]
 
-With --impatient it notices within four seconds that others are cut off, and looks again every moment. It says {"name": …} once it is started, and then answers each command with one line:
+With --impatient it notices within four seconds that others are cut off, and looks again every moment. With --deaf it
+hears from the kernel alone that a machine has vanished, after two seconds. It says {"name": …} once it is started, and then answers each command with one line:
 {"do": "subscribe", "topic": …}            {"subscribed": topic}, once the bus has confirmed it
 {"do": "broadcast", "topic": …, "messages": […]}    {"sent": how many}, once they have left
 {"do": "drip", …}                          the same, each in a turn of its own
@@ -125,6 +126,8 @@ async def main(url: str, *words: str) -> None:
     """Be the node."""
     zmq.LINGER = TIMEOUT  # type: ignore[misc] # on a busy machine a second is not enough
     options = hurry() if "--impatient" in words else {}
+    if "--deaf" in words:
+        zmq_peer.HEARTBEAT, zmq_peer.HEARTBEAT_TIMEOUT = 600.0, 2.0  # type: ignore[misc]
     name = next((word for word in words if not word.startswith("--")), None)
     adapter = adapter_for(url, node_name=name)
     pubsub = PubSub(adapter, codec=Plain(), queue_limit=1_000_000, **options)
