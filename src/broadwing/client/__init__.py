@@ -25,6 +25,7 @@ from broadwing.client.errors import (
     PushTimeout,
 )
 from broadwing.client.payloads import Message
+from broadwing.client.presence import Presence
 from broadwing.client.socket import Socket
 
 connect = Socket
@@ -41,6 +42,7 @@ __all__ = [
     "JoinTimeout",
     "Message",
     "PayloadMisfit",
+    "Presence",
     "PushError",
     "PushTimeout",
     "Socket",
