@@ -47,7 +47,8 @@ ROOMS_TABLE = """
     serving      | serving* supervisor   | transports contract ground
     clients      | client.*              | core ground
     integrations | integrations.*        | public ground
-    cli          | cli.* __main__        | public clients serving ground
+    console      | console.*             | clients core ground
+    cli          | cli.* __main__        | public console serving ground
     testing      | testing.*             | *
     public       | broadwing             | endpoint bus server presence token session telemetry pubsub core clients options ground
     server       | *                     | endpoint bus presence contract options pubsub core token session telemetry ground
@@ -61,6 +62,7 @@ ROOMS_TABLE = """
 # serving       runs an application with uvicorn and the lean path; the command line's other door.
 # server        what is left at the top: socket, channel, connection, channel_runner, fastlane, handlers, ...
 # clients       `broadwing.client`, which speaks to servers, ours and others; it knows nothing of the one in this package.
+# console       `broadwing connect`; the command line loads it when it is used, as it needs packages of an extra.
 # public        `broadwing/__init__.py`: re-exports, no logic. Integrations and the command line use nothing else.
 # testing       may look anywhere; nobody looks at it.
 
@@ -78,6 +80,7 @@ PACKAGES = {
     "pydantic": "handlers* payloads*",
     "websockets": "client.websocket",
     "httpx": "client.longpoll",
+    "prompt_toolkit": "console.prompt",
     "typer": "cli.*",
     "rich": "cli.*",
     "starlette": "integrations.starlette",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from broadwing.cli.connect import EPILOG, connect
 from broadwing.serving import serve as run
 from broadwing.serving_worker import is_worker, serve_worker
 from broadwing.supervisor import supervise
@@ -68,3 +69,6 @@ def serve(
     else:
         code = run(application, host=host, port=port, announce=announce, **options)
     raise typer.Exit(code)
+
+
+app.command(epilog=EPILOG)(connect)

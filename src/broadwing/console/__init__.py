@@ -1,0 +1,1 @@
+"""`broadwing connect`: a client of channels in the terminal, by hand and in scripts. Loaded only where it is used."""
