@@ -314,7 +314,7 @@ class Channels:
         return push
 
     def _settle_leave(self, push: Push, status: str, response: Any) -> None:
-        push.done = True
+        # Not `done`: that nobody waits for the answer any more is no reason not to tell the server.
         self._deadlines.cancel(push)
         if push.ref is not None:
             self._leaves.pop(push.ref, None)
