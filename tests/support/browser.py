@@ -91,8 +91,10 @@ def mortal_chromium(browser: Browser, profile: Path) -> Iterator[tuple[Browser, 
         kill()
 
 
-# What Chromium says of a server that is away; it cannot be kept from saying it.
-_AWAY = re.compile(r"net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)")
+# What Chromium says of a server that is away, or refuses newcomers with 503 while it stops; it cannot be kept from saying it.
+_AWAY = re.compile(
+    r"net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)|status of 503 "
+)
 
 
 class Complaints:
