@@ -99,6 +99,8 @@ class Relay:
                 self.to_server += len(data)
             else:
                 self.to_client += len(data)
+            if writer.transport.is_closing():
+                break  # cut off while this was read; uvloop raises at a write then
             writer.write(data)
             await writer.drain()
         raise ConnectionError("one side has closed")
