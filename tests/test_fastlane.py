@@ -26,6 +26,14 @@ class Room(Channel):
         """Reply."""
         return Ok()
 
+    @on("all")
+    async def all(self) -> Any:
+        """Broadcast, push, broadcast, reply."""
+        self.broadcast("before", {})
+        self.push("pushed", {})
+        self.broadcast("after", {})
+        return Ok()
+
     @on("push")
     async def push_it(self) -> None:
         """Push."""
@@ -82,15 +90,21 @@ async def test_all_clients_of_one_format_are_written_the_same_object(endpoint: E
     assert endpoint.fastlane.deliveries == 4
 
 
-async def test_a_small_room_is_written_at_once_and_a_large_one_in_slices(endpoint: Endpoint) -> None:
+def written(lines: list[MemoryLine]) -> list[int]:
+    """How many frames each client has been written and not taken yet."""
+    return [len(each.written) for each in lines]
+
+
+async def test_a_small_room_is_written_at_the_end_of_the_turn_and_a_large_one_in_slices(endpoint: Endpoint) -> None:
     lines = await members(endpoint, 10)
     small = await members(endpoint, 4, "other")
     endpoint.broadcast("room", "e", {"n": 1})
-    assert [len(each.frames) for each in lines] == [0] * 10
     endpoint.broadcast("other", "e", {"n": 2})
-    assert [len(each.frames) for each in small] == [1] * 4
+    endpoint.broadcast("other", "e", {"n": 3})
+    assert written([*lines, *small]) == [0] * 14
     await asyncio.sleep(0)
-    assert 0 < sum(len(each.frames) for each in lines) < 10
+    assert written(small) == [2] * 4
+    assert 0 < sum(written(lines)) < 10
     await drained(endpoint)
     assert [each.take() for each in lines] == [[(None, None, "room", "e", {"n": 1})]] * 10
 
@@ -108,6 +122,84 @@ async def test_broadcasts_replies_and_pushes_of_a_topic_keep_their_order(endpoin
     await drained(endpoint)
     assert [each.event for each in last.take()] == ["first", "phx_reply", "pushed", "second", "phx_reply", "phx_close"]
     assert [each.event for each in lines[0].take()] == ["first", "second"]
+
+
+async def test_many_writes_do_not_wait_for_the_end_of_the_turn(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastlane, "MAX_DUE", 5)
+    lines = await members(endpoint, 2)
+    for n in range(5):
+        endpoint.broadcast("room", "e", {"n": n})
+    assert written(lines) == [3, 3]
+    await asyncio.sleep(0)
+    assert [[m.payload["n"] for m in each.take()] for each in lines] == [[0, 1, 2, 3, 4]] * 2
+
+
+async def test_a_room_that_grows_large_within_a_turn_keeps_its_order(endpoint: Endpoint) -> None:
+    lines = await members(endpoint, 10)
+    endpoint.broadcast("room", "large", {})  # so that slices are being written already
+    small = await members(endpoint, 4, "other")
+    endpoint.broadcast("other", "first", {})
+    endpoint.fastlane.slice = 3
+    endpoint.broadcast("other", "second", {})
+    await drained(endpoint)
+    assert [[m.event for m in each.take()] for each in small] == [["first", "second"]] * 4
+    assert [len(each.frames) for each in lines] == [1] * 10
+
+
+@pytest.mark.parametrize("rooms", ["small", "large"])
+async def test_within_a_turn_broadcasts_replies_and_pushes_keep_their_order(endpoint: Endpoint, rooms: str) -> None:
+    endpoint.fastlane.slice = 4 if rooms == "small" else 1
+    one, other = await members(endpoint, 2)
+    one.send_text("1", "2", "room", "all")
+    one.send_text("1", "3", "room", "phx_leave")
+    one.send_text("1", "4", "room", "e")
+    assert written([one, other]) == [0, 0]
+    await one.settle()
+    await drained(endpoint)
+    assert [each.event for each in one.take()] == [
+        *("before", "pushed", "after", "phx_reply"),
+        *("phx_reply", "phx_close", "phx_reply"),
+    ]
+    assert [each.event for each in other.take()] == ["before", "after"]
+
+
+async def test_a_client_that_is_closed_has_been_written_what_came_before(endpoint: Endpoint) -> None:
+    one, other = await members(endpoint, 2)
+    endpoint.broadcast("room", "e", {})
+    one.close(1000)
+    assert written([one, other]) == [1, 1]
+    endpoint.broadcast("room", "f", {})
+    await asyncio.sleep(0)
+    assert written([one, other]) == [1, 2]
+
+
+async def test_a_client_whose_line_is_lost_is_written_nothing_more(endpoint: Endpoint) -> None:
+    one, other = await members(endpoint, 2)
+    endpoint.broadcast("room", "e", {})
+    one.connection.closed(("shutdown", "closed"))
+    await asyncio.sleep(0)
+    assert written([one, other]) == [0, 1]
+
+
+async def test_a_client_that_is_closed_because_of_a_write_is_written_nothing_more(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its end leads to is written all the same, behind what was due."""
+    one, other = await members(endpoint, 2)
+
+    def overflow(frame: Any) -> None:
+        one.written.append(frame)
+        one.close(1008)
+        endpoint.broadcast("room", "left", {})
+
+    monkeypatch.setattr(one, "write", overflow)
+    for n in range(3):
+        endpoint.broadcast("room", "e", {"n": n})
+    await asyncio.sleep(0)
+    assert written([one]) == [1]
+    assert [each.event for each in other.take()] == ["e", "e", "e", "left"]
 
 
 async def test_other_topics_of_a_client_do_not_wait(endpoint: Endpoint) -> None:

@@ -81,6 +81,10 @@ class Connection(Intake):
     def control(self, opcode: int, payload: bytes) -> None:
         """Pings and pongs mean nothing to channels."""
 
+    def closing(self) -> None:
+        """Write what this turn of the loop still owes the client, before the line's own last word."""
+        self.endpoint.fastlane.settle()
+
     def closed(self, reason: Any) -> None:
         """End all channels; their `terminate` gets `reason`."""
         self.is_closed = True
@@ -89,7 +93,7 @@ class Connection(Intake):
             self._id_subscription.cancel()
             self._id_subscription = None
         fastlane = self.endpoint.fastlane
-        if fastlane.pending and self.transport is not None:
+        if (fastlane.due or fastlane.pending) and self.transport is not None:
             fastlane.skip(self.transport.sink)
         runners = self.runners
         self._state.joined.clear()
@@ -100,12 +104,12 @@ class Connection(Intake):
     # For the channels.
 
     def send(self, topic: str, encoded: Encoded) -> None:
-        """Write one message, behind what the topic's fan-out still owes this client."""
+        """Write one message, behind what broadcasts still owe this client."""
         transport = self.transport
         if transport is None or self.is_closed:
             return
         fastlane = self.endpoint.fastlane
-        if fastlane.pending and topic in fastlane.pending:
+        if fastlane.due or (fastlane.pending and topic in fastlane.pending):
             fastlane.after(topic, transport, *encoded)
         else:
             transport.send(*encoded)
@@ -161,6 +165,7 @@ class Connection(Intake):
 
     def _reply(self, join_ref: Any, ref: Any, topic: Any, status: str, response: Any) -> None:
         assert self.transport is not None  # a handler receives only between opened and closed
+        self.endpoint.fastlane.settle()
         self.transport.send(
             *self.serializer.message(join_ref, ref, topic, "phx_reply", {"response": response, "status": status})
         )

@@ -65,6 +65,9 @@ class RawConnection(Intake):
             self.runner.receive((_CONTROL, opcode, payload, len(payload)))
             self.take(len(payload))
 
+    def closing(self) -> None:
+        """Nothing is owed: what a raw socket sends is written at once."""
+
     def closed(self, reason: Any) -> None:
         """End; what waits is still handled, but nothing is written any more."""
         self.is_closed = True

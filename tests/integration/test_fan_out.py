@@ -1,4 +1,4 @@
-"""Broadcasts to rooms that are written to in slices: order, members that go meanwhile, and what waits."""
+"""Broadcasts over real lines, most of them to rooms that are written to in slices: order, members that go meanwhile, and what waits."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from broadwing.pubsub.registry import Subscribers
 from broadwing.transports.websocket_entrance import PLAIN
 from tests.support.background import Background, background, until
 from tests.support.hostile import ROOM, hostile_endpoint
-from tests.support.wire import CLOSE, EOF, TEXT, Wire, wire
+from tests.support.wire import CLOSE, EOF, TEXT, Wire, client_frame, wire
 
 
 class Room:
@@ -113,6 +113,25 @@ def test_a_sender_sees_its_own_broadcast_before_the_reply_and_everybody_the_orde
                 (reply,) = [at for at, m in enumerate(messages) if m[1] == f"r{number}"]
                 assert shouts[0] < reply, "the reply overtook the sender's own broadcast"
     assert all(each == seen[0] for each in seen)
+
+
+def test_who_says_something_and_closes_in_one_breath_sees_what_came_of_it_before_the_close() -> None:
+    """And nothing behind the close (RFC 6455 section 5.5.1), whatever the others say in that same turn of the loop."""
+    with filled(hostile_endpoint(), 3) as room:
+        leaving, *others = room.members
+
+        def say(ref: str, event: str) -> bytes:
+            return client_frame(TEXT, json.dumps(["1", ref, "room:a", event, {"n": int(ref)}]).encode())
+
+        breath = say("1", "shout") + say("2", "echo") + say("3", "shout")
+        leaving.send(breath + client_frame(CLOSE, (1000).to_bytes(2)) + say("4", "shout"))
+        assert room.heard(leaving) == 1
+        assert leaving.message()[3:] == ["phx_reply", {"response": {"n": 2}, "status": "ok"}]
+        assert room.heard(leaving) == 3
+        assert leaving.close_code() == 1000
+        room.shout_all(1)
+        for line in others:
+            assert [room.heard(line) for _ in range(3)] == [1, 3, 0]
 
 
 def test_a_backlog_beyond_the_bound_is_written_through_and_loses_nothing(room: Room) -> None:
@@ -230,7 +249,7 @@ async def test_a_line_that_refuses_a_frame_keeps_it_from_nobody_else(
     subscribers.groups[lane] = dict(enumerate(sinks))
     for number in range(3):
         fastlane.dispatch(subscribers, Broadcast("room:a", "shout", body({"n": number})), None)
-    while fastlane.pending:
+    while fastlane.due or fastlane.pending:
         await asyncio.sleep(0)
     assert {len(sink.got) for sink in sinks if sink.error is None} == {3}
     assert len([record for record in caplog.records if record.exc_info]) == 3 * size // 10

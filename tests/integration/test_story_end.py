@@ -312,6 +312,18 @@ async def test_disconnect_under_the_sockets_id_ends_all_its_connections(world: W
     assert world.endpoint.terminated == [("room:lobby", ("shutdown", "disconnected"))] * 2
 
 
+async def test_what_was_sent_before_a_disconnect_arrives_before_the_end(ws_world: World) -> None:
+    one, two = await ws_world.connect(user_id="42"), await ws_world.connect(user_id="42")
+    await one.join("story:x", "1")
+    await two.join("story:x", "7")
+    await one.send("1", "2", "story:x", "last_words")
+    await one.expect(None, None, "story:x", "two")
+    await one.expect("1", None, "story:x", "one")
+    await two.expect(None, None, "story:x", "two")
+    assert await one.ended() == 1001
+    assert await two.ended() == 1001
+
+
 async def test_what_cannot_be_read_ends_the_connection_and_all_its_channels(ws_world: World) -> None:
     """checklist 115; the recording has every kind of it"""
     client = await ws_world.connect()

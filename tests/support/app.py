@@ -292,6 +292,15 @@ class StoryChannel(GroundChannel):
         self.push("three", {})
         return {"four": True}
 
+    @on("last_words")
+    async def last_words(self) -> None:
+        """Tell the room something, then this client, then end all connections of this user."""
+        self.broadcast("two", {})
+        self.push("one", {})
+        name = self.socket.id()
+        assert name is not None
+        self.endpoint.broadcast(name, "disconnect", {})
+
     @on("order_in_a_thread")
     def order_in_a_thread(self) -> Any:
         """The same from a worker thread."""

@@ -37,7 +37,7 @@ class MemoryLine:
     """A transport, and the client behind it.
 
     Attributes:
-        frames: What the server sent and the client has not taken yet.
+        written: What has been written so far and the client has not taken yet.
         closed_with: The close code, once the server closed.
         reading: Whether the server reads from this client.
         pauses: How often it stopped reading.
@@ -49,7 +49,7 @@ class MemoryLine:
     def __init__(self, connection: Connection, vsn: str = V2) -> None:
         self.connection = connection
         self.vsn = vsn
-        self.frames: list[tuple[int, bytes]] = []
+        self.written: list[tuple[int, bytes]] = []
         self.closed_with: int | None = None
         self.reading = True
         self.pauses = 0
@@ -65,18 +65,19 @@ class MemoryLine:
 
     def write(self, frame: Any) -> None:
         """Keep a frame."""
-        self.frames.append(frame)
+        self.written.append(frame)
 
     def write_large(self, frame: Any) -> None:
         """As any other."""
-        self.frames.append(frame)
+        self.written.append(frame)
 
     def send(self, opcode: int, data: bytes) -> None:
         """Keep a message."""
-        self.frames.append((opcode, data))
+        self.written.append((opcode, data))
 
     def close(self, code: int, reason: str = "") -> None:
         """End the line."""
+        self.connection.closing()
         if self.closed_with is None:
             self.closed_with = code
             self._left = self.connection.runners
@@ -93,6 +94,12 @@ class MemoryLine:
 
     # The client.
 
+    @property
+    def frames(self) -> list[tuple[int, bytes]]:
+        """What the client has not taken yet, once all that is due in this turn of the loop is written."""
+        self.connection.endpoint.fastlane.settle()
+        return self.written
+
     def send_text(self, join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any = None) -> None:
         """Send a message as this client does; no payload is an empty one."""
         text = encode(self.vsn, join_ref, ref, topic, event, {} if payload is None else payload)
@@ -105,7 +112,7 @@ class MemoryLine:
 
     def take(self) -> list[Message]:
         """Take the text messages that have come."""
-        frames, self.frames = self.frames, []
+        frames, self.written = self.frames, []
         assert all(opcode == TEXT for opcode, _ in frames), frames
         return [decode(self.vsn, data.decode()) for _, data in frames]
 

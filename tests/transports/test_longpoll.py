@@ -810,11 +810,23 @@ async def test_a_client_that_does_not_poll_loses_its_session_when_too_much_waits
     assert "UserSocket at /small/longpoll: a client does not poll, more than 1000 bytes" in caplog.text
 
 
+async def test_what_was_sent_before_the_end_is_in_the_answer_of_the_poll_that_waits(house: House) -> None:
+    poller = await house.open(user_id="42")
+    await poller.join()
+    polling = asyncio.create_task(poller.get())
+    await until_waiting(house, count=1)
+    house.endpoint.broadcast("room:lobby", "bye", {})
+    house.endpoint.broadcast("users_socket:42", "disconnect", {})
+    assert await polling == (200, [[None, None, "room:lobby", "bye", {}]])
+    assert await poller.get() == (410, [])
+
+
 async def test_a_room_that_falls_behind_as_a_whole_fills_no_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(10):
         await (await house.open("/small")).join()
     for _ in range(3):
         house.endpoint.broadcast("room:lobby", "large", {"text": "x" * 2_000})
+    house.endpoint.fastlane.settle()
     assert entrance_of(house, "/small").sessions == {}
     assert house.endpoint.statistics.slow_readers == entrance_of(house, "/small").slow_readers == 10
     assert caplog.text.count("does not poll") == 1

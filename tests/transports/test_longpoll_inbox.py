@@ -414,6 +414,7 @@ async def test_a_poll_that_was_told_of_messages_and_finds_them_taken_is_204(pair
     (session,) = entrance_of(pair.here, "/patient").sessions.values()
     await until(lambda: session._state._waiter)
     pair.here.endpoint.broadcast("room:lobby", "hi", {})
+    pair.here.endpoint.fastlane.settle()
     session.take()
     assert await polling == (204, [])
 

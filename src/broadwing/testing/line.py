@@ -68,6 +68,7 @@ class Line:
 
     def close(self, code: int, reason: str = "") -> None:
         """End the line."""
+        self.connection.closing()
         if self.closed_with is None:
             self.closed_with = code
             self._left = self.connection.runners

@@ -200,6 +200,8 @@ class AsgiLine:
 
     def close(self, code: int, reason: str = "") -> None:
         """Queue the close behind what waits; the client has `CLOSE_TIMEOUT` to take it."""
+        if self._handler is not None:
+            self._handler.closing()  # whose writes may find the buffer full, and close
         if self._closing:
             return
         self._closing = True

@@ -97,6 +97,10 @@ class Handler(Protocol):
         """A ping (already answered) or a pong came."""
         ...
 
+    def closing(self) -> None:
+        """The line is about to say its last word: what the client is owed has to be written now, or never."""
+        ...
+
     def closed(self, reason: Any) -> None:
         """The line is down; `reason` is what `terminate` gets, e.g. `("shutdown", "closed")`."""
         ...

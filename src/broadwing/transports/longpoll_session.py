@@ -249,6 +249,8 @@ class LongPollSession:
             released.set_result(None)
 
     def _end(self, reason: str) -> None:
+        if self._handler is not None:
+            self._handler.closing()  # whose writes may be too many, and end the session
         handler, self._handler = self._handler, None
         if handler is None:
             return

@@ -186,10 +186,13 @@ class WebSocketLine(asyncio.Protocol):
             if self._handler is not None:  # the pong may have been one byte too many for a client that does not read
                 self._handler.control(opcode, payload)
         elif opcode == CLOSE:
-            # Answered with 1000 whatever the client's own code was, as Phoenix does on Bandit.
-            self._state = CLOSING
-            self.sink.write(close_frame(CloseCode.NORMAL))
-            self._ended("closed")
+            if self._handler is not None:
+                self._handler.closing()  # whose writes may find the buffer full, and close
+            if self._state == OPEN:
+                # Answered with 1000 whatever the client's own code was, as Phoenix does on Bandit.
+                self._state = CLOSING
+                self.sink.write(close_frame(CloseCode.NORMAL))
+                self._ended("closed")
             self._finish()
         else:
             assert isinstance(payload, int)
@@ -250,6 +253,8 @@ class WebSocketLine(asyncio.Protocol):
             self._task.cancel()
             self._task = None
             self._refuse(STOPPING)
+        if self._state == OPEN and self._handler is not None:
+            self._handler.closing()  # whose writes may find the buffer full, and close
         if self._state != OPEN:
             return
         self._state = CLOSING
