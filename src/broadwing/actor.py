@@ -45,13 +45,19 @@ class Actor:
 
     def _do_at_once(self, item: Any) -> None:
         """Handle a message here and now: nothing is being handled, and what it leads to is sure not to wait."""
-        self._task = _AT_ONCE
+        self._begin_at_once()
         try:
             finish(self._process(item))
         finally:
-            mailbox = self._mailbox
-            # What was posted meanwhile may wait.
-            self._task = get_running_loop().create_task(self._run(mailbox.popleft())) if mailbox else None
+            self._end_at_once()
+
+    def _begin_at_once(self) -> None:
+        self._task = _AT_ONCE
+
+    def _end_at_once(self) -> None:
+        mailbox = self._mailbox
+        # What was posted meanwhile may wait.
+        self._task = get_running_loop().create_task(self._run(mailbox.popleft())) if mailbox else None
 
     def _post_first(self, item: Any) -> None:
         """Put a message in that is handled before all that wait."""

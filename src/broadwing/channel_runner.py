@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,14 +23,16 @@ from broadwing.channel_life import (
     join,
     leave,
 )
+from broadwing.channel_results import answer, stop_of
 from broadwing.core.codec import body
 from broadwing.core.messages import Broadcast, Message
 from broadwing.decoders import InvalidPayload
 from broadwing.exceptions import LocalProtocolError
 from broadwing.fastlane import Lane
 from broadwing.handlers import Handler, run_in_thread
-from broadwing.payloads import decode_payload, is_annotated
-from broadwing.returns import Reply, Stop, is_graceful
+from broadwing.payloads import decode_payload
+from broadwing.prompt import finish
+from broadwing.returns import Stop, is_graceful
 from broadwing.socket_ref import SocketRef
 
 if TYPE_CHECKING:
@@ -96,18 +98,6 @@ class ChannelRunner(Actor):
 
     # Called by the connection.
 
-    def read_params(self, message: Message) -> Any:
-        """Decode the payload of the join for `start`.
-
-        Raises:
-            InvalidMessage: It is not JSON after all.
-        """
-        handler = self.route.table.join
-        try:
-            return decode_payload(handler, message.payload) if handler.takes_payload else None
-        except InvalidPayload as refused:
-            return refused
-
     def start(self, message: Message, params: Any, predecessor: "ChannelRunner | None", size: int) -> None:
         """Begin the join, once `predecessor` has made way; everything else that comes waits behind it."""
         item = (_JOIN, message, params, predecessor, size)
@@ -115,7 +105,8 @@ class ChannelRunner(Actor):
             self.status = WAITING
             self._post(item)
         elif self.route.table.join.is_prompt and self.connection.endpoint.bus.is_alone:
-            self._do_now(item)
+            self._do_at_once(item)
+            self._linger_if_cut_off()
         else:
             self._post(item)
 
@@ -131,22 +122,45 @@ class ChannelRunner(Actor):
         if handler is None:
             handler = self.route.catch_all
             if handler is None or type(event) is not str:
-                self._post((_REFUSED, event, message.ref, _UNHANDLED, size))
+                self._post_counted((_REFUSED, event, message.ref, _UNHANDLED, size))
                 return
         try:
             payload = decode_payload(handler, message.payload)
         except InvalidPayload as refused:
-            self._post((_REFUSED, event, message.ref, refused.response, size))
+            self._post_counted((_REFUSED, event, message.ref, refused.response, size))
             return
-        item = (_EVENT, event, message.ref, payload, size, handler)
         if self._task is None and handler.is_prompt and self.route.ends_at_once and self.status == JOINED:
-            self._do_now(item)
+            self._handle_at_once(event, message.ref, payload, handler)
         else:
-            self._post(item)
+            self._post_counted((_EVENT, event, message.ref, payload, handler, size))
 
-    def _do_now(self, item: Any) -> None:
-        self._do_at_once(item)
-        # The line may have gone down meanwhile, with more to do.
+    def _post_counted(self, item: Any) -> None:
+        self.connection.take(item[-1])
+        self._post(item)
+
+    def _handle_at_once(self, event: str, ref: Any, payload: Any, handler: Handler) -> None:
+        """Handle an event that is sure not to wait, and that has nothing to wait for: the usual way, and the shortest."""
+        self._begin_at_once()
+        self.ref = ref
+        try:
+            started = journal.clock() if journal.watches_events(self.connection.mount) else 0.0
+            result = finish(self._call_event(handler, event, payload))
+            if started:
+                journal.handled_in(self, event, payload, ref, started)
+            if result is not None:
+                if isinstance(result, Stop):
+                    finish(self._stop_with_reply(ref, result))
+                else:
+                    answer(self, ref, result)
+        except (Exception, asyncio.CancelledError) as error:  # it ends this channel and no other
+            finish(self._crash(error))
+        finally:
+            self.ref = None
+            self._end_at_once()
+            self._linger_if_cut_off()
+
+    def _linger_if_cut_off(self) -> None:
+        # The line may have gone down while something was done at once, with more to do.
         if self._task is not None and self.connection.is_closed:
             self.connection.endpoint.linger(self)
 
@@ -157,7 +171,7 @@ class ChannelRunner(Actor):
     def leave(self, message: Message, size: int) -> None:
         """End at the client's wish, after what waits."""
         self.going = LEFT
-        self._post((_LEAVE, message.join_ref, message.ref, size))
+        self._post_counted((_LEAVE, message.join_ref, message.ref, size))
 
     def transport_closed(self, reason: Any) -> None:
         """End because the line is down: what waits is still handled, but nothing is written any more."""
@@ -309,7 +323,7 @@ class ChannelRunner(Actor):
     async def _process(self, item: Any) -> None:
         kind = item[0]
         if kind == _EVENT:
-            _, event, ref, payload, size, handler = item
+            _, event, ref, payload, handler, size = item
             try:
                 if self.status == JOINED:
                     self.ref = ref
@@ -322,7 +336,7 @@ class ChannelRunner(Actor):
                         if isinstance(result, Stop):
                             await self._stop_with_reply(ref, result)
                         else:
-                            self._answer(ref, result)
+                            answer(self, ref, result)
                 else:
                     self._unmatched(ref)
             except (Exception, asyncio.CancelledError) as error:  # it ends this channel and no other
@@ -381,10 +395,10 @@ class ChannelRunner(Actor):
 
     async def _stop_with_reply(self, ref: Any, stop: Stop) -> None:
         if stop.reply is not None:
-            self._answer(ref, stop.reply)
+            answer(self, ref, stop.reply)
         await self._stopped(stop.reason)
 
-    def _call_event(self, handler: Handler, event: str, payload: Any) -> Awaitable[Any]:
+    def _call_event(self, handler: Handler, event: str, payload: Any) -> Coroutine[Any, Any, Any]:
         if handler.is_direct:
             return handler.function(self.channel, payload)  # type: ignore[no-any-return] # a coroutine function
         if handler is self.route.catch_all:
@@ -414,25 +428,9 @@ class ChannelRunner(Actor):
         await self._stop_if_told(await self.call(self.route.info, message))
 
     async def _stop_if_told(self, result: Any) -> None:
-        if isinstance(result, Stop) and result.reply is None:
-            await self._stopped(result.reason)
-        elif result is not None:
-            what = "Stop with a reply" if isinstance(result, Stop) else repr(type(result).__name__)
-            raise LocalProtocolError(
-                f"handle_out or handle_info of {self.route.name} returned {what}; expected None or Stop(reason), as there is no "
-                "message to reply to"
-            )
-
-    def _answer(self, ref: Any, result: Any) -> None:
-        if isinstance(result, Reply):
-            self.send_reply(ref, result.status, result.payload)
-        elif type(result) is dict or isinstance(result, bytes | Mapping | msgspec.Struct) or is_annotated(result):
-            self.send_reply(ref, "ok", result)
-        else:
-            raise LocalProtocolError(
-                f"a handler of {self.route.name} returned {type(result).__name__!r}; expected None, a mapping, an annotated object, "
-                "bytes, Ok(...), Error(...), Reply(payload, status) or Stop(reason)"
-            )
+        stop = stop_of(self, result)
+        if stop is not None:
+            await self._stopped(stop.reason)
 
     def _unmatched(self, ref: Any) -> None:
         connection = self.connection

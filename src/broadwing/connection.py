@@ -10,6 +10,7 @@ from broadwing.core.serializer import Encoded, Serializer
 from broadwing.core.socket_state import Route, SocketState
 from broadwing.exceptions import InvalidMessage
 from broadwing.intake import Intake
+from broadwing.payloads import decode_params
 from broadwing.transports.base import Transport
 
 if TYPE_CHECKING:
@@ -67,9 +68,7 @@ class Connection(Intake):
             topic = message.topic
             route = self._state.route(message.join_ref, topic, message.event, self.mount.max_channels)
             if route is Route.FORWARD:
-                size = len(data)
-                self.take(size)
-                self._state.joined[topic][1].receive(message, size)
+                self._state.joined[topic][1].receive(message, len(data))
             else:
                 self._control(route, message, len(data))
         except InvalidMessage as error:
@@ -130,7 +129,6 @@ class Connection(Intake):
             self._join(message, size, too_many=route is Route.TOO_MANY)
         elif route is Route.LEAVE:
             self._state.joined[topic][1].leave(message, size)
-            self.take(size)
         elif route is Route.LEAVE_NOTHING:
             self._reply(message.join_ref, ref, topic, "ok", {})
         elif route is Route.UNMATCHED:
@@ -157,7 +155,7 @@ class Connection(Intake):
             logger.exception("%s on %r could not be made: join crashed", channel_route.name, topic)
             self._reply(message.join_ref, message.ref, topic, "error", {"reason": "join crashed"})
             return
-        params = runner.read_params(message)
+        params = decode_params(channel_route.table.join, message.payload)
         _, predecessor = self._state.joined.get(topic, (None, None))
         self._state.joined[topic] = (message.join_ref, runner)
         self.take(size)

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol, cast
 
@@ -77,18 +77,15 @@ class _Job:
         return done
 
 
-def _write_all(frame: Any, sinks: Iterator[Sink]) -> None:
-    while True:
+def _write_all(frame: Any, sinks: Iterable[Sink]) -> None:
+    for sink in sinks:
         try:
-            for sink in sinks:
-                sink.write(frame)
+            sink.write(frame)
         except RuntimeError:
             # uvloop refuses to write to a line that went down since the subscribers were listed; go on with the next.
             continue
         except Exception:  # nor may any other fault of one line keep the frame from the others, or stop the slices
             logger.exception("a line refused a broadcast")
-            continue
-        return
 
 
 class Fastlane:
@@ -158,7 +155,7 @@ class Fastlane:
         self._settling = True
         # A write may end a line that does not read; what comes of that joins the end of this very list.
         for frame, sinks in self.due:
-            _write_all(frame, iter([sink for sink in sinks if sink not in self._gone] if self._gone else sinks))
+            _write_all(frame, [sink for sink in sinks if sink not in self._gone] if self._gone else sinks)
         self.due.clear()
         self._gone.clear()
         self._writes_due = 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from broadwing.decoders import refuse_binary
+from broadwing.decoders import InvalidPayload, refuse_binary
 from broadwing.exceptions import InvalidMessage
 from broadwing.handlers import Handler
 
@@ -24,6 +24,18 @@ def decode_payload(handler: Handler, payload: Any) -> Any:
         return handler.decode(payload)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidMessage(f"a payload is not JSON: {error}") from error
+
+
+def decode_params(join: Handler, payload: Any) -> Any:
+    """Turn the payload of a join into its argument, or into the `InvalidPayload` that says why it cannot be.
+
+    Raises:
+        InvalidMessage: It is not JSON.
+    """
+    try:
+        return decode_payload(join, payload) if join.takes_payload else None
+    except InvalidPayload as refused:
+        return refused
 
 
 def is_annotated(value: Any) -> bool:
