@@ -157,7 +157,7 @@ async def test_a_node_that_is_reached_at_another_address_than_it_says_is_known_b
             for message in messages:
                 one.pubsub.broadcast("a", message)
             async with asyncio.timeout(TIMEOUT):
-                await one.adapter.flush()  # which waits for those that are known
+                await one.pubsub.flush()  # which waits for those that are known
             assert await again.ask("got", topic="a") == {"got": [message.decode() for message in messages]}
 
 
