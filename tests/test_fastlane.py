@@ -124,6 +124,14 @@ async def test_broadcasts_replies_and_pushes_of_a_topic_keep_their_order(endpoin
     assert [each.event for each in lines[0].take()] == ["first", "second"]
 
 
+def test_what_is_broadcast_while_the_loop_stands_still_is_written_at_once() -> None:
+    endpoint = Endpoint()
+    with asyncio.Runner() as runner:
+        lines = runner.run(members(endpoint, 2))
+        endpoint.broadcast("room", "e", {})
+        assert written(lines) == [1, 1]
+
+
 async def test_many_writes_do_not_wait_for_the_end_of_the_turn(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

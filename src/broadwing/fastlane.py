@@ -227,7 +227,11 @@ class Fastlane:
     def _owe(self, frame: Any, sinks: Sequence[Sink]) -> None:
         due = self.due
         if not due:
-            asyncio.get_running_loop().call_soon(self.settle)
+            try:
+                asyncio.get_running_loop().call_soon(self.settle)
+            except RuntimeError:  # the loop stands still, as between two runs of it, so there is no turn that could end
+                _write_all(frame, sinks)
+                return
         due.append((frame, sinks))
         self._writes_due += len(sinks)
         if self._writes_due > MAX_DUE:
