@@ -138,9 +138,8 @@ class Leaving(Client):
     ],
 )
 async def test_a_server_that_does_something_else_gets_no_figures(
-    client: type[Client], scenario: str, message: str, monkeypatch: pytest.MonkeyPatch
+    client: type[Client], scenario: str, message: str
 ) -> None:
-    monkeypatch.setattr("bench.lines.PATIENCE", 0.2)
     async with serving(client) as target:
         with pytest.raises(LoadError, match=message):
             await run(scenario, target)

