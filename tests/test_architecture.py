@@ -30,7 +30,7 @@ SOURCE = ROOT / "src" / "broadwing"
 ROOMS_TABLE = """
     room         | its modules           | may import
     -------------+-----------------------+----------------------------------------------------------------------------
-    ground       | exceptions types prompt |
+    ground       | exceptions types prompt methods |
     core         | core.*                | ground
     pubsub       | pubsub.*              | ground
     presence     | presence.*            | bus core pubsub telemetry ground

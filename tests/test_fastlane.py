@@ -124,12 +124,14 @@ async def test_broadcasts_replies_and_pushes_of_a_topic_keep_their_order(endpoin
     assert [each.event for each in lines[0].take()] == ["first", "second"]
 
 
-def test_what_is_broadcast_while_the_loop_stands_still_is_written_at_once() -> None:
-    endpoint = Endpoint()
+@pytest.mark.parametrize("count", [2, 10])
+def test_what_is_broadcast_while_the_loop_stands_still_is_written_at_once(endpoint: Endpoint, count: int) -> None:
     with asyncio.Runner() as runner:
-        lines = runner.run(members(endpoint, 2))
+        lines = runner.run(members(endpoint, count))
         endpoint.broadcast("room", "e", {})
-        assert written(lines) == [1, 1]
+        assert written(lines) == [1] * count
+        endpoint.broadcast("room", "f", {})
+        assert written(lines) == [2] * count
 
 
 async def test_many_writes_do_not_wait_for_the_end_of_the_turn(

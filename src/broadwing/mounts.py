@@ -15,6 +15,7 @@ from broadwing.core.topics import Routes
 from broadwing.core.version import DEFAULT_VERSION, negotiate
 from broadwing.exceptions import ConfigurationError, ConnectError, TokenError
 from broadwing.handlers import Handler, HandlerTable, run_in_thread
+from broadwing.methods import method_of
 from broadwing.prompt import never_waits
 from broadwing.socket import Socket
 from broadwing.types import ConnectInfo, Params
@@ -89,22 +90,7 @@ def channel_route(target: Any, pattern: str) -> ChannelRoute:
 
 
 def _method(channel: type[Channel], name: str, *arguments: str) -> Handler:
-    return Handler(_check(channel, name, *arguments), Any, takes_payload=True, is_direct=False)
-
-
-def _check(cls: type, name: str, *arguments: str) -> Any:
-    """Refuse a method that could not be called as it will be, at a time when somebody looks."""
-    method = inspect.getattr_static(cls, name)
-    try:
-        if not inspect.isfunction(method):
-            raise TypeError(f"it is a {type(method).__name__}")
-        inspect.signature(method).bind("self", *arguments)
-    except TypeError as error:
-        accepted = ", ".join(("self", *arguments))
-        raise ConfigurationError(
-            f"{cls.__name__}.{name} cannot be called: {error}; expected a method that takes ({accepted})"
-        ) from error
-    return method
+    return Handler(method_of(channel, name, *arguments), Any, takes_payload=True, is_direct=False)
 
 
 class SocketMount:
@@ -120,10 +106,10 @@ class SocketMount:
         self.endpoint = endpoint
         self.socket = socket
         self.name = socket.__name__
-        connect = _check(socket, "connect", "params", "info")
+        connect = method_of(socket, "connect", "params", "info")
         self._connect_is_async = inspect.iscoroutinefunction(connect)
         self._prompt_connect = connect if never_waits(connect) else None
-        if inspect.iscoroutinefunction(_check(socket, "id")):
+        if inspect.iscoroutinefunction(method_of(socket, "id")):
             raise ConfigurationError(
                 f"{self.name}.id is async; expected a plain def, as the name is known after connect"
             )

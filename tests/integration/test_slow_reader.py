@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from broadwing import Endpoint
+from broadwing.core.frames import BINARY, frame
 from broadwing.transports import asgi, websocket
 from tests.support.background import LEAN, PLAIN_ASGI, Background, background, until
 from tests.support.hostile import ROOM, hostile_endpoint
@@ -217,3 +218,30 @@ def test_the_neighbours_of_stalled_readers_notice_nothing() -> None:
     assert max(during) < 5
     # Five limits, and what the allocator keeps of them.
     assert peak - rss < 5 * 2 * LIMIT + 20_000_000
+
+
+def test_what_is_due_to_a_reader_that_stalls_is_not_written_when_it_is_cut_off(
+    lean: Background, endpoint: Endpoint
+) -> None:
+    """Something else fills its buffer while a turn's broadcasts wait: it is closed without them, and the others get them."""
+    with wire(lean.port, ROOM, receive_buffer=TINY) as line, wire(lean.port, ROOM) as other:
+        for each in (line, other):
+            each.join("room:a")
+        entrance = endpoint.websocket_entrance("/socket/websocket")
+        assert entrance is not None
+        members: Any = entrance[0].sweeper.members
+        address = line.line.getsockname()
+        (sink,) = [each.sink for each in members if each.sink.get_extra_info("peername") == address]
+
+        def overflow() -> int:
+            while (waits := sink.get_write_buffer_size()) < LIMIT - 60_000:
+                sink.write(frame(BINARY, bytes(50_000)))
+            for number in range(10):
+                endpoint.broadcast("room:a", "shout", {"n": number, "pad": "x" * 60_000})
+            sink.write(frame(BINARY, bytes(70_000)))
+            return int(sink.get_write_buffer_size() - waits)
+
+        # What made it too much, and a close frame.
+        assert lean.run(overflow) < 80_000
+        assert endpoint.statistics.slow_readers == 1
+        assert [other.message()[4]["n"] for _ in range(10)] == list(range(10))

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from broadwing.exceptions import ConfigurationError
+from broadwing.methods import method_of
 
 
 def overrides(cls: type, base: type, name: str, *arguments: str) -> bool:
@@ -14,17 +14,7 @@ def overrides(cls: type, base: type, name: str, *arguments: str) -> bool:
     Raises:
         ConfigurationError: It could not be called with these arguments.
     """
-    hook = inspect.getattr_static(cls, name)
-    try:
-        if not inspect.isfunction(hook):
-            raise TypeError(f"it is a {type(hook).__name__}")
-        inspect.signature(hook).bind("self", *arguments)
-    except TypeError as error:
-        accepted = ", ".join(("self", *arguments))
-        raise ConfigurationError(
-            f"{cls.__name__}.{name} cannot be called: {error}; expected a method that takes ({accepted})"
-        ) from error
-    return hook is not inspect.getattr_static(base, name)
+    return method_of(cls, name, *arguments) is not inspect.getattr_static(base, name)
 
 
 async def call(hook: Callable[..., Any], *args: Any) -> Any:

@@ -49,10 +49,11 @@ async def serve_lifespan(endpoint: Lifecycle, scope: Scope, receive: Receive, se
     if endpoint.app is not None:
         try:
             await endpoint.app(scope, settle_and_receive, send_and_stop)
-        except Exception:
+        except (
+            Exception
+        ):  # as the specification has it: an application that knows no lifespan raises, and is served without
             if told:
                 raise
-            # As the specification has it: an application that knows no lifespan raises, and is served without.
             logger.debug("the wrapped application has no lifespan", exc_info=True)
         if told:
             return

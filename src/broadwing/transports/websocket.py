@@ -253,7 +253,8 @@ class WebSocketLine(asyncio.Protocol):
             self._task.cancel()
             self._task = None
             self._refuse(STOPPING)
-        if self._state == OPEN and self._handler is not None:
+        # Whoever does not read is owed nothing more; it would only fill the memory that it is closed to save.
+        if self._state == OPEN and self._handler is not None and code != CloseCode.SLOW_READER:
             self._handler.closing()  # whose writes may find the buffer full, and close
         if self._state != OPEN:
             return
